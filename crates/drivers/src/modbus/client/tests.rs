@@ -1,0 +1,323 @@
+//! Over in-memory pipes, byte by byte where it matters, with time that only moves when all wait.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    time::sleep,
+};
+
+use super::*;
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn pair(framing: Framing) -> (Client, DuplexStream) {
+    let (ours, theirs) = duplex(1024);
+    (Client::attach(ours, framing), theirs)
+}
+
+fn read(start: u16) -> Request<'static> {
+    Request::ReadHoldingRegisters(start, 1)
+}
+
+/// The answer to [`read`].
+fn answer(value: u16) -> Vec<u8> {
+    [&[3, 2][..], &value.to_be_bytes()].concat()
+}
+
+fn crc(data: &[u8]) -> [u8; 2] {
+    let shift = |crc: u16, _| if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 };
+    data.iter().fold(0xFFFF, |crc, byte| (0..8).fold(crc ^ u16::from(*byte), shift)).to_le_bytes()
+}
+
+fn rtu_frame(unit: u8, pdu: &[u8]) -> Vec<u8> {
+    let frame = [&[unit], pdu].concat();
+    [&frame[..], &crc(&frame)].concat()
+}
+
+fn tcp_frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(pdu.len() + 1).unwrap();
+    [&transaction.to_be_bytes()[..], &[0, 0], &length.to_be_bytes(), &[unit], pdu].concat()
+}
+
+/// The unit that a request of eight bytes (RTU) was for.
+async fn next_rtu_request(peer: &mut DuplexStream) -> (u8, u16) {
+    let mut frame = [0; 8];
+    peer.read_exact(&mut frame).await.unwrap();
+    (frame[0], u16::from_be_bytes([frame[2], frame[3]]))
+}
+
+/// The transaction id of a request of twelve bytes (TCP).
+async fn next_tcp_request(peer: &mut DuplexStream) -> u16 {
+    let mut frame = [0; 12];
+    peer.read_exact(&mut frame).await.unwrap();
+    u16::from_be_bytes([frame[0], frame[1]])
+}
+
+async fn send_byte_by_byte(peer: &mut DuplexStream, frame: &[u8]) {
+    for byte in frame {
+        peer.write_all(&[*byte]).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn registers(result: Result<Response, CallError>) -> Vec<u16> {
+    match result {
+        Ok(Response::ReadHoldingRegisters(registers)) => registers,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_come_byte_by_byte() {
+    let (mut client, mut peer) = pair(Framing::Tcp);
+    let device = async {
+        let transaction = next_tcp_request(&mut peer).await;
+        send_byte_by_byte(&mut peer, &tcp_frame(transaction, 7, &answer(42))).await;
+    };
+    let request = read(0);
+    let (result, ()) = tokio::join!(client.call(7, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [42]);
+
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    let device = async {
+        assert_eq!(next_rtu_request(&mut peer).await, (7, 0));
+        send_byte_by_byte(&mut peer, &rtu_frame(7, &answer(42))).await;
+    };
+    let (result, ()) = tokio::join!(client.call(7, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [42]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_an_answer_and_the_client_goes_on() {
+    for framing in [Framing::Tcp, Framing::Rtu] {
+        let (mut client, mut peer) = pair(framing);
+        let device = async {
+            for pdu in [vec![0x83, 2], answer(1)] {
+                let frame = match framing {
+                    Framing::Tcp => tcp_frame(next_tcp_request(&mut peer).await, 1, &pdu),
+                    Framing::Rtu => {
+                        next_rtu_request(&mut peer).await;
+                        rtu_frame(1, &pdu)
+                    }
+                };
+                peer.write_all(&frame).await.unwrap();
+            }
+        };
+        let calls = async {
+            assert_eq!(client.call(1, &read(0), TIMEOUT).await, Err(CallError::Exception(2)));
+            assert_eq!(registers(client.call(1, &read(0), TIMEOUT).await), [1]);
+        };
+        tokio::join!(calls, device);
+        assert!(client.is_usable());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tcp_client_is_of_no_use_after_a_timeout() {
+    let (mut client, mut peer) = pair(Framing::Tcp);
+    assert_eq!(client.call(1, &read(0), TIMEOUT).await, Err(CallError::Timeout(TIMEOUT)));
+    assert!(!client.is_usable());
+    let transaction = next_tcp_request(&mut peer).await;
+    peer.write_all(&tcp_frame(transaction, 1, &answer(99))).await.unwrap();
+    let result = client.call(1, &read(5), TIMEOUT).await;
+    assert!(matches!(result, Err(CallError::Transport(_))), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tcp_client_is_of_no_use_after_a_call_that_was_dropped() {
+    let (mut client, _peer) = pair(Framing::Tcp);
+    let dropped = tokio::time::timeout(TIMEOUT / 2, client.call(1, &read(0), TIMEOUT)).await;
+    assert!(dropped.is_err());
+    assert!(!client.is_usable());
+    assert!(matches!(client.call(1, &read(0), TIMEOUT).await, Err(CallError::Transport(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_transaction_number_ends_a_tcp_connection() {
+    let (mut client, mut peer) = pair(Framing::Tcp);
+    let device = async {
+        let transaction = next_tcp_request(&mut peer).await;
+        peer.write_all(&tcp_frame(transaction.wrapping_add(1), 1, &answer(99))).await.unwrap();
+    };
+    let request = read(0);
+    let (result, ()) = tokio::join!(client.call(1, &request, TIMEOUT), device);
+    assert!(matches!(result, Err(CallError::Transport(_))), "{result:?}");
+    assert!(!client.is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_ends_a_tcp_connection() {
+    for garbage in [&b"HTTP/1.1 400 Bad Request\r\n"[..], &[0, 0, 0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 0, 1, 1]] {
+        let (mut client, mut peer) = pair(Framing::Tcp);
+        peer.write_all(garbage).await.unwrap();
+        let result = client.call(1, &read(0), TIMEOUT).await;
+        assert!(matches!(result, Err(CallError::Transport(_) | CallError::Timeout(_))), "{result:?}");
+        assert!(!client.is_usable());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_stream_is_told_as_what_it_is() {
+    for framing in [Framing::Tcp, Framing::Rtu] {
+        let (mut client, peer) = pair(framing);
+        let device = async {
+            sleep(TIMEOUT / 2).await;
+            drop(peer);
+        };
+        let request = read(0);
+        let (result, ()) = tokio::join!(client.call(1, &request, TIMEOUT), device);
+        assert_eq!(result, Err(CallError::Transport(CLOSED.to_owned())), "{framing:?}");
+        assert!(!client.is_usable());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_rtu_reply_is_never_the_answer_of_the_next_request() {
+    // Whenever it comes: before, while and after the unit may be asked again.
+    for late in [100, 1500, 2900, 2999, 3000, 3050, 3900] {
+        let (mut client, mut peer) = pair(Framing::Rtu);
+        let request = read(0);
+        assert_eq!(client.call(1, &request, TIMEOUT).await, Err(CallError::Timeout(TIMEOUT)));
+        assert_eq!(next_rtu_request(&mut peer).await, (1, 0));
+        let device = async {
+            let late_reply = async {
+                if late < 3000 {
+                    sleep(Duration::from_millis(late)).await;
+                    return rtu_frame(1, &answer(0xDEAD));
+                }
+                std::future::pending().await
+            };
+            let (mut input, mut output) = tokio::io::split(&mut peer);
+            let mut frame = [0; 8];
+            let answers = async {
+                tokio::select! {
+                    reply = late_reply => output.write_all(&reply).await.unwrap(),
+                    () = sleep(Duration::from_secs(4)) => {}
+                }
+                loop {
+                    input.read_exact(&mut frame).await.unwrap();
+                    output.write_all(&rtu_frame(frame[0], &answer(7))).await.unwrap();
+                }
+            };
+            answers.await
+        };
+        let calls = async {
+            loop {
+                match client.call(1, &read(5), Duration::from_secs(9)).await {
+                    Err(CallError::Quarantined { until, .. }) => {
+                        tokio::time::sleep_until(until.min(Instant::now() + TIMEOUT / 20)).await;
+                    }
+                    result => break result,
+                }
+            }
+        };
+        let result = tokio::select! { result = calls => result, () = device => unreachable!() };
+        assert_eq!(registers(result), [7], "late by {late} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_units_of_the_line_are_asked_at_once_and_not_confused() {
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    assert_eq!(client.call(1, &read(0), TIMEOUT).await, Err(CallError::Timeout(TIMEOUT)));
+    next_rtu_request(&mut peer).await;
+    let device = async {
+        assert_eq!(next_rtu_request(&mut peer).await, (2, 0), "sent once");
+        send_byte_by_byte(&mut peer, &rtu_frame(1, &answer(0xDEAD))).await;
+        peer.write_all(&rtu_frame(2, &answer(22))).await.unwrap();
+    };
+    let request = read(0);
+    let (result, ()) = tokio::join!(client.call(2, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [22]);
+    let again = client.call(1, &request, TIMEOUT).await;
+    assert!(matches!(again, Err(CallError::Quarantined { waited: TIMEOUT, .. })), "{again:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_frame_and_the_answer_may_arrive_together() {
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    let device = async {
+        next_rtu_request(&mut peer).await;
+        let both = [rtu_frame(9, &answer(1)), rtu_frame(2, &[6, 0, 0, 0, 1]), rtu_frame(2, &answer(22))];
+        peer.write_all(&both.concat()).await.unwrap();
+    };
+    let request = read(0);
+    let (result, ()) = tokio::join!(client.call(2, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [22]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_the_input_is_thrown_away_before_a_request() {
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    peer.write_all(&rtu_frame(1, &answer(0xDEAD))).await.unwrap();
+    let device = async {
+        next_rtu_request(&mut peer).await;
+        peer.write_all(&rtu_frame(1, &answer(7))).await.unwrap();
+    };
+    let request = read(0);
+    let (result, ()) = tokio::join!(client.call(1, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_rtu_call_that_was_dropped_counts_as_unanswered() {
+    let (mut client, _peer) = pair(Framing::Rtu);
+    let dropped = tokio::time::timeout(TIMEOUT / 2, client.call(1, &read(0), TIMEOUT)).await;
+    assert!(dropped.is_err());
+    assert!(client.is_usable());
+    let again = client.call(1, &read(0), TIMEOUT).await;
+    assert!(matches!(again, Err(CallError::Quarantined { .. })), "{again:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_before_an_rtu_answer_is_passed_over() {
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    let device = async {
+        next_rtu_request(&mut peer).await;
+        peer.write_all(&[0xFF, 0xFF, 0xFF]).await.unwrap();
+        peer.write_all(&rtu_frame(1, &answer(7))).await.unwrap();
+    };
+    let request = read(0);
+    let (result, ()) = tokio::join!(client.call(1, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_rtu_answer_is_told_and_costs_no_other_unit_anything() {
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    let device = async {
+        next_rtu_request(&mut peer).await;
+        peer.write_all(&[0xFF; 60]).await.unwrap();
+        next_rtu_request(&mut peer).await;
+        peer.write_all(&rtu_frame(2, &answer(7))).await.unwrap();
+    };
+    let calls = async {
+        let damaged = client.call(1, &read(0), TIMEOUT).await;
+        assert!(matches!(damaged, Err(CallError::Garbled(_))), "{damaged:?}");
+        assert!(client.is_usable());
+        assert_eq!(registers(client.call(2, &read(0), TIMEOUT).await), [7]);
+    };
+    tokio::join!(calls, device);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_late_replies_is_a_setting() {
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    client.set_late_reply_wait(Some(Duration::from_millis(10)));
+    assert_eq!(client.call(1, &read(0), TIMEOUT).await, Err(CallError::Timeout(TIMEOUT)));
+    next_rtu_request(&mut peer).await;
+    sleep(Duration::from_millis(11)).await;
+    assert_eq!(client.call(1, &read(0), TIMEOUT).await, Err(CallError::Timeout(TIMEOUT)));
+    assert_eq!(next_rtu_request(&mut peer).await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_protocol_has_not_is_not_sent() {
+    let (mut client, mut peer) = pair(Framing::Tcp);
+    let result = client.call(1, &Request::ReadHoldingRegisters(0, 126), TIMEOUT).await;
+    assert!(matches!(result, Err(CallError::Limit(_))), "{result:?}");
+    assert!(client.is_usable());
+    drop(client);
+    let mut sent = Vec::new();
+    peer.read_to_end(&mut sent).await.unwrap();
+    assert!(sent.is_empty());
+}
