@@ -48,8 +48,13 @@ pub enum CallError {
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// RTU only: something came, and no valid answer among it; the line stays of use.
-    #[error("the answer was damaged: {0}")]
-    Garbled(String),
+    #[error("{bytes} bytes and no valid frame within {waited:?}")]
+    Garbled {
+        /// How many bytes came that belong to no valid frame.
+        bytes: usize,
+        /// The timeout.
+        waited: Duration,
+    },
     /// RTU only: the unit still owes an answer, which must not be taken for this one's. Nothing was sent.
     #[error("the unit has left a request unanswered for {waited:?} and is not asked again yet")]
     Quarantined {
@@ -99,10 +104,10 @@ impl fmt::Debug for Client {
 /// What one attempt to get a frame came to.
 enum Received {
     Answer(Result<Response, CallError>),
-    /// Somebody else's frame, or damage: the answer may still come.
-    NotYet {
-        damaged: Option<String>,
-    },
+    /// A frame of another unit or function: the answer may still come.
+    Foreign,
+    /// Bytes that make no frame: the answer may still come.
+    Damage,
 }
 
 impl Client {
@@ -180,17 +185,24 @@ impl Client {
     ) -> Result<Response, CallError> {
         self.context.set_slave(Slave(unit));
         self.stream.expect_frame(false);
-        let mut damage = None;
+        let mut damaged = 0;
         for _ in 0..MAX_FOREIGN_FRAMES {
             match self.receive(unit, request, deadline).await {
-                Received::Answer(Err(CallError::Timeout(_))) => break,
+                Received::Answer(Err(CallError::Timeout(_))) => {
+                    damaged += self.stream.bytes_of_frame();
+                    break;
+                }
                 Received::Answer(answer) => return answer,
-                Received::NotYet { damaged } => damage = damaged.or(damage),
+                Received::Foreign => {}
+                Received::Damage => damaged += self.stream.bytes_of_frame(),
             }
             // Listen on, without sending again: an answer to a second copy could pass for the next one's.
             self.stream.expect_frame(true);
         }
-        Err(damage.map_or(CallError::Timeout(self.waited()), CallError::Garbled))
+        Err(match damaged {
+            0 => CallError::Timeout(self.waited()),
+            bytes => CallError::Garbled { bytes, waited: self.waited() },
+        })
     }
 
     async fn receive(&mut self, unit: u8, request: &Request<'static>, deadline: Instant) -> Received {
@@ -201,10 +213,10 @@ impl Client {
             Ok(Err(error)) => error,
         };
         match (self.framing, error) {
-            (Framing::Rtu, ModbusError::Protocol(_)) => Received::NotYet { damaged: None },
+            (Framing::Rtu, ModbusError::Protocol(_)) => Received::Foreign,
             (Framing::Rtu, ModbusError::Transport(error)) if is_damage(&error) => {
                 self.replace_context(unit);
-                Received::NotYet { damaged: Some(error.to_string()) }
+                Received::Damage
             }
             (_, ModbusError::Transport(_)) if self.stream.has_ended() => {
                 Received::Answer(Err(CallError::Transport(CLOSED.to_owned())))

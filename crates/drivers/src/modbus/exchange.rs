@@ -38,7 +38,7 @@ impl From<CallError> for ExchangeError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Exception(code) => Self::Exception(code),
-            CallError::Garbled(evidence) => Self::Garbled(evidence),
+            CallError::Garbled { .. } => Self::Garbled(error.to_string()),
             // In quarantine the unit still owes the answer to the request before: the same silence goes on.
             CallError::Timeout(waited) | CallError::Quarantined { waited, .. } => {
                 Self::Device(DeviceError::Timeout(waited))

@@ -40,6 +40,8 @@ struct Inner {
     muted: bool,
     /// Bytes of a frame's head still to come.
     head: usize,
+    /// Bytes handed on since the last frame.
+    handed: usize,
     buffer: [u8; BUFFER],
     filled: std::ops::Range<usize>,
     ended: bool,
@@ -52,6 +54,7 @@ impl SharedStream {
             single_bytes,
             muted: false,
             head: FRAME_HEAD,
+            handed: 0,
             buffer: [0; BUFFER],
             filled: 0..0,
             ended: false,
@@ -67,7 +70,13 @@ impl SharedStream {
     pub(super) fn expect_frame(&self, muted: bool) {
         let mut inner = self.lock();
         inner.head = FRAME_HEAD;
+        inner.handed = 0;
         inner.muted = muted;
+    }
+
+    /// How many bytes came since then; counted in RTU mode only.
+    pub(super) fn bytes_of_frame(&self) -> usize {
+        self.lock().handed
     }
 
     /// Whether the other side has closed.
@@ -116,6 +125,7 @@ impl Inner {
         out.put_slice(&self.buffer[self.filled.start..self.filled.start + take]);
         self.filled.start += take;
         self.head = self.head.saturating_sub(take);
+        self.handed += take;
         Poll::Ready(Ok(()))
     }
 }
