@@ -56,6 +56,11 @@ impl Table {
         }
     }
 
+    /// Where it stands in [`Self::ALL`].
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
     fn digit(self) -> char {
         match self {
             Self::Coil => '0',

@@ -2,7 +2,7 @@
 //!
 //! Whoever owns connections implements [`Exchange`]; tests implement it with a device made up in memory.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
 use thiserror::Error;
@@ -27,8 +27,13 @@ pub enum ExchangeError {
     #[error("the device refused with exception {0:02X}")]
     Exception(u8),
     /// What came back was damaged; the connection stays of use.
-    #[error("the answer was damaged: {0}")]
-    Garbled(String),
+    #[error("the answer was damaged: {evidence}")]
+    Garbled {
+        /// What came.
+        evidence: String,
+        /// How long a valid answer was waited for.
+        waited: Duration,
+    },
     /// The device couldn't be asked, or didn't answer.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -38,7 +43,7 @@ impl From<CallError> for ExchangeError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Exception(code) => Self::Exception(code),
-            CallError::Garbled { .. } => Self::Garbled(error.to_string()),
+            CallError::Garbled { waited, .. } => Self::Garbled { evidence: error.to_string(), waited },
             // In quarantine the unit still owes the answer to the request before: the same silence goes on.
             CallError::Timeout(waited) | CallError::Quarantined { waited, .. } => {
                 Self::Device(DeviceError::Timeout(waited))

@@ -9,9 +9,12 @@ mod byte_order;
 mod client;
 mod codec;
 mod exchange;
+mod learn;
 mod limits;
 mod linear;
+mod plan;
 mod point;
+mod reply;
 mod shared_stream;
 
 pub use address::{Address, AddressError, Table};
@@ -23,4 +26,5 @@ pub use limits::{
     LimitError, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_READ, MAX_READ_WRITE_WRITE,
     MAX_WRITE_COILS, MAX_WRITE_REGISTERS,
 };
+pub use plan::{PlanSettings, PlannedRead};
 pub use point::{Point, PointError};
