@@ -38,7 +38,9 @@ on_debian_12() {
     (. /etc/os-release && [[ ${ID:-} == debian && ${VERSION_ID:-} == 12 ]])
 }
 
+# install_missing NEEDS: installs what the function NEEDS finds missing, and looks again
 install_missing() {
+    "$1"
     ((${#missing[@]})) || return 0
     on_debian_12 || fail "not Debian 12: install what provides these, then run this again"
     local -a as_root=()
@@ -47,10 +49,12 @@ install_missing() {
         as_root=(sudo)
     fi
     say "apt-get update, apt-get install ${missing[*]}"
-    "${as_root[@]}" apt-get update -q
+    "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends "${missing[@]}"
+        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
     missing=()
+    "$1"
+    ((${#missing[@]} == 0)) || fail "installed, and yet not found; is PATH complete?"
 }
 
 need_rust() {
@@ -114,17 +118,14 @@ install_cargo_deny() {
 
 case ${1:-} in
     build)
-        need_to_build
-        install_missing
+        install_missing need_to_build
         ;;
     test)
-        need_to_test
-        install_missing
+        install_missing need_to_test
         install_python_packages
         ;;
     check)
-        need_to_build
-        install_missing
+        install_missing need_to_build
         install_component fmt rustfmt
         install_component clippy clippy
         install_cargo_deny
