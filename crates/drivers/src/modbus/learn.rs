@@ -308,8 +308,8 @@ mod tests {
     use super::*;
 
     const TABLE: Table = Table::HoldingRegister;
-    const FIRST: Duration = Duration::from_secs(600);
-    const DELAYS: RetryDelays = RetryDelays { first: FIRST, max: Duration::from_secs(1800) };
+    const FIRST: Duration = Duration::from_mins(10);
+    const DELAYS: RetryDelays = RetryDelays { first: FIRST, max: Duration::from_mins(30) };
 
     fn of(learned: &Learned, now: Instant) -> TableConstraints {
         learned.constraints(now).0[TABLE.index()].clone()

@@ -8,19 +8,26 @@ mod address;
 mod byte_order;
 mod client;
 mod codec;
+mod driver;
 mod exchange;
+#[cfg(test)]
+mod fake;
 mod learn;
 mod limits;
 mod linear;
 mod plan;
 mod point;
+mod probe;
 mod reply;
+mod scan;
 mod shared_stream;
+mod write;
 
 pub use address::{Address, AddressError, Table};
 pub use byte_order::{ByteOrder, UnknownByteOrder};
 pub use client::{CallError, Client, Framing};
 pub use codec::{EncodeError, decode, encode};
+pub use driver::{DriverSettings, ModbusDriver};
 pub use exchange::{Exchange, ExchangeError, Priority, Request, Response};
 pub use limits::{
     LimitError, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_READ, MAX_READ_WRITE_WRITE,
@@ -28,3 +35,4 @@ pub use limits::{
 };
 pub use plan::{PlanSettings, PlannedRead};
 pub use point::{Point, PointError};
+pub use probe::{Found, Identity, probe};
