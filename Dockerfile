@@ -1,7 +1,11 @@
 # The gateway in a container: the image holds the binary, CA certificates and what the base brings.
 #
 #   docker build --tag bifrost .
-#   docker run --volume ./gateway.yaml:/etc/bifrost/gateway.yaml:ro --volume bifrost:/var/lib/bifrost bifrost
+#   docker run --network host --volume ./gateway.yaml:/etc/bifrost/gateway.yaml:ro \
+#       --volume bifrost:/var/lib/bifrost bifrost
+#
+# The host's network, because the gateway serves on loopback alone unless its configuration says
+# otherwise. --stop-timeout 45 leaves its sinks time to flush (the drain limit is 30 s).
 #
 # Both bases have to have the same C library, the second no older than the first.
 ARG BUILD_IMAGE=docker.io/library/rust:1.95-slim-bookworm
@@ -9,7 +13,6 @@ ARG RUN_IMAGE=docker.io/library/debian:12-slim
 
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /source
-COPY scripts scripts
 COPY . .
 RUN scripts/install.sh build \
  && cargo build --locked --release --package bifrost \
@@ -29,7 +32,7 @@ USER 10001:10001
 WORKDIR /var/lib/bifrost
 VOLUME /var/lib/bifrost
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-EXPOSE 8443
+EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["bifrost", "health"]
 ENTRYPOINT ["bifrost"]
 CMD ["run", "--config", "/etc/bifrost/gateway.yaml"]
