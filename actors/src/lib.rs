@@ -1,1 +1,12 @@
-//! to be written
+//! The running gateway: every PLC connection, router and client is an actor under one supervisor tree.
+//!
+//! Depends on the libraries below it, never on HTTP or configuration files. An actor has a folder of its
+//! own with the same file names in each: `actor` (lifecycle and handlers), `messages`, `settings`.
+
+pub mod gateway;
+pub mod link;
+pub mod metrics;
+pub mod plc;
+pub mod router;
+pub mod sequence;
+pub mod supervision;

@@ -1,0 +1,113 @@
+//! The devices that exist, and the links they share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use bifrost_drivers::modbus::Point;
+use bifrost_model::DeviceTags;
+
+use crate::{
+    link::{LinkLine, LinkSettings},
+    plc::{CompiledDevice, DevicePorts, DeviceSettings},
+    supervision::Slot,
+};
+
+/// A device that exists, whether it can be reached or not.
+#[derive(Debug)]
+pub struct DeviceEntry {
+    /// As configured.
+    pub settings: Arc<DeviceSettings>,
+    /// What the indices of its tags mean.
+    pub tags: Arc<DeviceTags>,
+    /// Compiled.
+    pub device: Arc<CompiledDevice>,
+    /// Its actor's addresses; empty while it is being rebuilt.
+    pub ports: Slot<DevicePorts>,
+    /// Its actor's path.
+    pub path: String,
+    /// Its connection's actor's path.
+    pub link_path: String,
+}
+
+impl DeviceEntry {
+    /// Where each tag is.
+    pub fn points(&self) -> &[Point] {
+        &self.device.points
+    }
+}
+
+/// A link and how many devices use it.
+pub(super) struct LinkEntry {
+    pub(super) line: Arc<LinkLine>,
+    pub(super) users: usize,
+    pub(super) worker: usize,
+}
+
+/// All devices by id; cheap to read from any thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Registry(Arc<RwLock<BTreeMap<String, Arc<DeviceEntry>>>>);
+
+impl Registry {
+    pub(super) fn get(&self, id: &str) -> Option<Arc<DeviceEntry>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<DeviceEntry>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(super) fn settings(&self) -> BTreeMap<String, DeviceSettings> {
+        let devices = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        devices.iter().map(|(id, entry)| (id.clone(), (*entry.settings).clone())).collect()
+    }
+
+    pub(super) fn insert(&self, entry: Arc<DeviceEntry>) {
+        let id = entry.settings.id.clone();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, entry);
+    }
+
+    pub(super) fn remove(&self, id: &str) -> Option<Arc<DeviceEntry>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+}
+
+/// Links by target, and how busy each worker thread is.
+pub(super) struct Links {
+    links: BTreeMap<String, LinkEntry>,
+    load: Vec<usize>,
+}
+
+impl Links {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { links: BTreeMap::new(), load: vec![0; workers.max(1)] }
+    }
+
+    /// Takes a link into use, making it on the least busy thread if there is none; answers whether it is new.
+    pub(super) fn acquire(&mut self, settings: &LinkSettings, queue: usize) -> (Arc<LinkLine>, usize, bool) {
+        let name = settings.target.to_string();
+        if let Some(link) = self.links.get_mut(&name) {
+            link.users += 1;
+            return (Arc::clone(&link.line), link.worker, false);
+        }
+        let worker = (0..self.load.len()).min_by_key(|worker| self.load[*worker]).unwrap_or(0);
+        self.load[worker] += 1;
+        let line = LinkLine::new(settings.clone(), queue);
+        self.links.insert(name, LinkEntry { line: Arc::clone(&line), users: 1, worker });
+        (line, worker, true)
+    }
+
+    /// Gives a link up; answers whether nobody uses it any more.
+    pub(super) fn release(&mut self, settings: &LinkSettings) -> bool {
+        let name = settings.target.to_string();
+        let Some(link) = self.links.get_mut(&name) else { return false };
+        link.users -= 1;
+        if link.users > 0 {
+            return false;
+        }
+        self.load[link.worker] -= 1;
+        self.links.remove(&name);
+        true
+    }
+}

@@ -1,0 +1,438 @@
+//! The handle by which others use the running gateway.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{Actor, Addr};
+use thiserror::Error;
+use tokio::{
+    sync::{Mutex, watch},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    changes::Changes,
+    devices::{DeviceEntry, Links, Registry},
+    notices,
+    settings::GatewaySettings,
+};
+use crate::{
+    link,
+    metrics::Metrics,
+    plc::{self, CompiledDevice, DeviceSettings, SettingsProblem, schedule::Phases},
+    router::{self, EventSink, ForgetDevice, RegisterDevice, RouterPorts},
+    sequence,
+    supervision::{
+        AddBranch, AddChild, Arbiters, Child, ChildKind, Exit, MailboxStats, NodeSnapshot, Order, OrderKind,
+        Placement, Remove, Slot, Snapshot, Tree, TreeError,
+    },
+};
+
+/// Order of start. What comes later uses what came before.
+const START_ORDER: [&str; 5] = ["sequence", "router", CLIENTS, LINKS, DEVICES];
+/// Order of stop: polling first, then what it used, then who is told, last where everything goes through.
+const STOP_ORDER: [&str; 5] = [DEVICES, LINKS, CLIENTS, "router", "sequence"];
+
+const ROOT: &str = "/";
+const CLIENTS: &str = "clients";
+const LINKS: &str = "links";
+const DEVICES: &str = "devices";
+
+/// Why the gateway can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data directory can't be used.
+    #[error("gateway.data_dir {path}: {reason}")]
+    DataDir {
+        /// Which.
+        path: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The tree refused what it never refuses.
+    #[error("the supervisor tree couldn't be built: {0}")]
+    Tree(#[from] TreeError),
+    /// Two metrics of one name.
+    #[error("metrics couldn't be registered: {0}")]
+    Metrics(String),
+}
+
+/// Why devices weren't changed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ApplyError {
+    /// Their settings can't work; each problem with its device.
+    #[error("{} settings can't work", .0.len())]
+    Invalid(Vec<(String, SettingsProblem)>),
+    /// There is no such device.
+    #[error("there is no device {0:?}")]
+    UnknownDevice(String),
+    /// The tree didn't take it.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// The running gateway. Clones are cheap and may be used from any thread.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    settings: GatewaySettings,
+    tree: Addr<Tree>,
+    registry: Registry,
+    shared: plc::Shared,
+    fatal: watch::Receiver<Option<String>>,
+    /// Changes go one after the other.
+    links: Mutex<Links>,
+    /// Held while the gateway lives: one data directory, one gateway.
+    _lock: File,
+}
+
+impl Gateway {
+    /// Starts the tree with everything but devices. Must be called inside an actix system.
+    pub async fn start(settings: GatewaySettings, arbiters: Arbiters) -> Result<Self, StartError> {
+        let lock = lock(&settings)?;
+        let metrics = Arc::new(Metrics::new().map_err(|error| StartError::Metrics(error.to_string()))?);
+        let (router, sequence) = (Slot::empty(), Slot::empty());
+        let events = EventSink::new(router.clone());
+        let (fatal, fatal_seen) = watch::channel(None);
+        let workers = arbiters.count();
+        let sink = notices::sink(events.clone(), Arc::clone(&metrics), fatal);
+        let tree = Tree::new(settings.supervision.clone(), arbiters, sink).start();
+        let shared = plc::Shared {
+            router,
+            sequence,
+            events,
+            metrics,
+            phases: Arc::new(Phases::default()),
+            limits: settings.limits.clone(),
+        };
+        let inner = Inner {
+            tree,
+            registry: Registry::default(),
+            shared,
+            fatal: fatal_seen,
+            links: Mutex::new(Links::new(workers)),
+            settings,
+            _lock: lock,
+        };
+        let gateway = Self(Arc::new(inner));
+        gateway.start_core().await?;
+        Ok(gateway)
+    }
+
+    async fn start_core(&self) -> Result<(), StartError> {
+        for name in START_ORDER {
+            match name {
+                "sequence" => self.add(ROOT, self.sequence_spec()).await?,
+                "router" => self.add(ROOT, self.router_spec()).await?,
+                branch => {
+                    let add = AddBranch { parent: ROOT.to_owned(), name: branch.to_owned() };
+                    self.0.tree.send(add).await.map_err(|_| TreeError::Gone)??;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sequence_spec(&self) -> crate::supervision::ChildSpec {
+        let path = self.0.settings.data_dir.join("sequence");
+        let block = self.0.settings.limits.sequence_block;
+        sequence::spec(path, block, self.0.shared.sequence.clone(), self.0.shared.events.clone())
+    }
+
+    fn router_spec(&self) -> crate::supervision::ChildSpec {
+        let registry = self.0.registry.clone();
+        router::spec(router::Parts {
+            address: self.0.shared.router.clone(),
+            limits: self.0.settings.limits.clone(),
+            metrics: Arc::clone(&self.0.shared.metrics),
+            devices: Arc::new(move || registry.all().iter().map(|entry| Arc::clone(&entry.tags)).collect()),
+        })
+    }
+
+    async fn add(&self, parent: &str, spec: crate::supervision::ChildSpec) -> Result<(), TreeError> {
+        let add = AddChild { parent: parent.to_owned(), spec };
+        self.0.tree.send(add).await.map_err(|_| TreeError::Gone)??;
+        Ok(())
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &GatewaySettings {
+        &self.0.settings
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.shared.metrics
+    }
+
+    /// Where events and alarms are reported.
+    pub fn events(&self) -> &EventSink {
+        &self.0.shared.events
+    }
+
+    /// All devices, by id.
+    pub fn devices(&self) -> Vec<Arc<DeviceEntry>> {
+        self.0.registry.all()
+    }
+
+    /// One device.
+    pub fn device(&self, id: &str) -> Option<Arc<DeviceEntry>> {
+        self.0.registry.get(id)
+    }
+
+    /// The router's addresses; `None` while it is being rebuilt.
+    pub fn router(&self) -> Option<RouterPorts> {
+        self.0.shared.router.get()
+    }
+
+    /// Resolves when the tree has failed beyond its budget, with the reason: the process has to end.
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.0.fatal.clone();
+        loop {
+            if let Some(reason) = fatal.borrow_and_update().clone() {
+                return reason;
+            }
+            if fatal.changed().await.is_err() {
+                return "the supervisor tree is gone".to_owned();
+            }
+        }
+    }
+
+    /// What applying this list would do.
+    pub fn plan(&self, devices: &[DeviceSettings]) -> Changes {
+        let mut changes = Changes::between(&self.0.registry.settings(), &by_id(devices));
+        changes.actors = self.actors(&changes);
+        changes
+    }
+
+    fn actors(&self, changes: &Changes) -> Vec<String> {
+        let changed = changes.changed.iter().map(|change| &change.id);
+        let concerned = changes.added.iter().chain(&changes.removed).chain(changed);
+        let mut paths: Vec<_> = concerned.map(|id| device_path(id)).collect();
+        paths.sort_unstable();
+        paths
+    }
+
+    /// Makes the devices that run those of the list: only the actors concerned are touched. When any settings
+    /// can't work, nothing is changed.
+    pub async fn apply(&self, devices: Vec<DeviceSettings>) -> Result<Changes, ApplyError> {
+        let mut links = self.0.links.lock().await;
+        let compiled = compile_all(&devices)?;
+        let mut changes = Changes::between(&self.0.registry.settings(), &by_id(&devices));
+        let mut touched = Vec::new();
+        for id in changes.removed.iter().chain(changes.changed.iter().map(|change| &change.id)) {
+            self.end_device(id, &mut links, &mut touched).await?;
+        }
+        for (settings, device) in devices.into_iter().zip(compiled) {
+            if self.0.registry.get(&settings.id).is_none() {
+                self.start_device(settings, device, &mut links, &mut touched).await?;
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        changes.actors = touched;
+        Ok(changes)
+    }
+
+    /// Adds a device, or changes it.
+    pub async fn put_device(&self, device: DeviceSettings) -> Result<Changes, ApplyError> {
+        let mut devices = self.0.registry.settings();
+        devices.insert(device.id.clone(), device);
+        self.apply(devices.into_values().collect()).await
+    }
+
+    /// Removes a device.
+    pub async fn remove_device(&self, id: &str) -> Result<Changes, ApplyError> {
+        let mut devices = self.0.registry.settings();
+        devices.remove(id).ok_or_else(|| ApplyError::UnknownDevice(id.to_owned()))?;
+        self.apply(devices.into_values().collect()).await
+    }
+
+    async fn end_device(
+        &self,
+        id: &str,
+        links: &mut Links,
+        touched: &mut Vec<String>,
+    ) -> Result<(), TreeError> {
+        let Some(entry) = self.0.registry.remove(id) else { return Ok(()) };
+        self.remove(&entry.path).await?;
+        touched.push(entry.path.clone());
+        if links.release(&entry.device.link) {
+            self.remove(&entry.link_path).await?;
+            touched.push(entry.link_path.clone());
+        }
+        if let Some(router) = self.router() {
+            let _ = router.forget.send(ForgetDevice(Arc::clone(entry.tags.device_id()))).await;
+        }
+        self.0.shared.metrics.forget_device(id);
+        Ok(())
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), TreeError> {
+        self.0.tree.send(Remove(path.to_owned())).await.map_err(|_| TreeError::Gone)?
+    }
+
+    async fn start_device(
+        &self,
+        settings: DeviceSettings,
+        device: CompiledDevice,
+        links: &mut Links,
+        touched: &mut Vec<String>,
+    ) -> Result<(), TreeError> {
+        let (line, worker, new_link) = links.acquire(&device.link, self.0.settings.limits.link_queue);
+        let placement = Placement::Worker(worker);
+        let link_path =
+            format!("{LINKS}/{}", crate::supervision::encode_name(&device.link.target.to_string()));
+        let path = device_path(&settings.id);
+        let shared = self.0.shared.clone();
+        let phases: Vec<_> = device.groups.iter().map(|_| shared.phases.next()).collect();
+        let (settings, device) = (Arc::new(settings), Arc::new(device));
+        let ports = Slot::empty();
+        let entry = DeviceEntry {
+            settings: Arc::clone(&settings),
+            tags: Arc::clone(&device.tags),
+            device: Arc::clone(&device),
+            ports: ports.clone(),
+            path: path.clone(),
+            link_path: link_path.clone(),
+        };
+        self.0.registry.insert(Arc::new(entry));
+        if let Some(router) = self.router() {
+            let _ = router.register.send(RegisterDevice(Arc::clone(&device.tags))).await;
+        }
+        if new_link {
+            self.begin(LINKS, link::spec(Arc::clone(&line), placement));
+            touched.push(link_path);
+        }
+        let parts = plc::Parts {
+            settings,
+            device,
+            line,
+            address: ports,
+            shared,
+            driver: Arc::new(plc::modbus),
+            phases: phases.into(),
+        };
+        self.begin(DEVICES, plc::spec(parts, placement));
+        touched.push(path);
+        Ok(())
+    }
+
+    /// Adds a child without waiting for it to run: one that starts slowly holds nobody up.
+    fn begin(&self, parent: &str, spec: crate::supervision::ChildSpec) {
+        self.0.tree.do_send(AddChild { parent: parent.to_owned(), spec });
+    }
+
+    /// The tree, or what is at and below a path.
+    pub async fn tree(&self, path: &str, detail: bool) -> Result<NodeSnapshot, TreeError> {
+        let snapshot = Snapshot { path: path.to_owned(), detail };
+        self.0.tree.send(snapshot).await.map_err(|_| TreeError::Gone)?
+    }
+
+    /// Restarts an actor or a branch; resolves when it runs, or has failed once.
+    pub async fn restart(&self, path: &str) -> Result<(), TreeError> {
+        self.order(path, OrderKind::Restart).await
+    }
+
+    /// Stops an actor or a branch until it is started.
+    pub async fn stop(&self, path: &str) -> Result<(), TreeError> {
+        self.order(path, OrderKind::Stop).await
+    }
+
+    /// Starts an actor or a branch that was stopped, or that waits to be rebuilt.
+    pub async fn start_actor(&self, path: &str) -> Result<(), TreeError> {
+        self.order(path, OrderKind::Start).await
+    }
+
+    async fn order(&self, path: &str, kind: OrderKind) -> Result<(), TreeError> {
+        self.0.tree.send(Order { path: path.to_owned(), kind }).await.map_err(|_| TreeError::Gone)?
+    }
+
+    /// Runs a WebSocket client's actor on the current arbiter, under the tree's eyes.
+    pub(crate) async fn adopt(
+        &self,
+        name: String,
+        mailbox: Arc<MailboxStats>,
+        build: impl FnOnce(Exit) -> Child,
+    ) -> Result<(), TreeError> {
+        let adopt = crate::supervision::Adopt::new(CLIENTS, name, ChildKind::WebsocketClient, mailbox);
+        adopt.run(&self.0.tree, build).await
+    }
+
+    /// Stops everything in order: polling first, then what it used, then who is told. What hasn't ended
+    /// within the limit is left behind; answers whether all had.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut clean = true;
+        for path in STOP_ORDER {
+            let stopped = timeout_at(deadline, self.stop(path)).await;
+            clean &= matches!(stopped, Ok(Ok(())));
+        }
+        clean
+    }
+}
+
+fn by_id(devices: &[DeviceSettings]) -> BTreeMap<String, DeviceSettings> {
+    devices.iter().map(|device| (device.id.clone(), device.clone())).collect()
+}
+
+fn device_path(id: &str) -> String {
+    format!("{DEVICES}/{}", crate::supervision::encode_name(id))
+}
+
+/// Compiles every device, or answers every problem of all.
+fn compile_all(devices: &[DeviceSettings]) -> Result<Vec<CompiledDevice>, ApplyError> {
+    let mut compiled = Vec::with_capacity(devices.len());
+    let mut problems = Vec::new();
+    let mut ids = std::collections::HashSet::new();
+    let mut links: BTreeMap<String, (&str, crate::link::LinkSettings)> = BTreeMap::new();
+    for settings in devices {
+        let mut add = |key: &str, problem: String| {
+            problems.push((settings.id.clone(), SettingsProblem { key: key.to_owned(), problem }));
+        };
+        if !ids.insert(&settings.id) {
+            add("id", "another device has this id; ids must differ".to_owned());
+        }
+        match plc::compile(settings) {
+            Ok(device) => {
+                let target = device.link.target.to_string();
+                let (first, link) = links.entry(target).or_insert((&settings.id, device.link.clone()));
+                if *link != device.link {
+                    add("address", shared_link_problem(first));
+                }
+                compiled.push(device);
+            }
+            Err(found) => problems.extend(found.into_iter().map(|problem| (settings.id.clone(), problem))),
+        }
+    }
+    if problems.is_empty() { Ok(compiled) } else { Err(ApplyError::Invalid(problems)) }
+}
+
+fn shared_link_problem(first: &str) -> String {
+    format!(
+        "is the connection of device {first:?} too, but connect_timeout, pause_after_connect or \
+         pause_between_requests differ; give both the same"
+    )
+}
+
+fn lock(settings: &GatewaySettings) -> Result<File, StartError> {
+    let path = &settings.data_dir;
+    let error = |reason: String| StartError::DataDir { path: path.display().to_string(), reason };
+    std::fs::create_dir_all(path).map_err(|source| {
+        error(format!("can't be created: {source}; set it to a directory you may write"))
+    })?;
+    let file = File::create(path.join("lock"))
+        .map_err(|source| error(format!("can't be written: {source}; check owner and rights")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(error("is in use by another gateway; stop it, or give each its own directory".to_owned()))
+        }
+        Err(TryLockError::Error(source)) => Err(error(format!("can't be locked: {source}"))),
+    }
+}

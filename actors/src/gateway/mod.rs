@@ -1,0 +1,12 @@
+//! The root: what there is, in which order it starts and stops, and how devices come and go.
+
+mod changes;
+mod devices;
+mod handle;
+mod notices;
+mod settings;
+
+pub use changes::{Change, Changes};
+pub use devices::DeviceEntry;
+pub use handle::{ApplyError, Gateway, StartError};
+pub use settings::{GatewaySettings, LimitSettings};

@@ -1,0 +1,67 @@
+//! Where devices find the link's current incarnation, and why there is none.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{messages::Carry, settings::LinkSettings};
+use crate::supervision::{MailboxStats, Port};
+
+/// What a link is doing.
+#[derive(Debug, Clone)]
+pub(super) enum LinkState {
+    /// Being opened.
+    Opening,
+    /// Open, and reached here.
+    Up(Port<Carry>),
+    /// Not open, and why.
+    Down(Arc<str>),
+}
+
+/// One link over all its incarnations.
+#[derive(Debug)]
+pub(crate) struct LinkLine {
+    pub(super) settings: LinkSettings,
+    pub(super) mailbox: Arc<MailboxStats>,
+    state: watch::Sender<(u64, LinkState)>,
+}
+
+impl LinkLine {
+    pub(crate) fn new(settings: LinkSettings, queue: usize) -> Arc<Self> {
+        let state = watch::Sender::new((0, LinkState::Opening));
+        Arc::new(Self { settings, mailbox: MailboxStats::new(queue), state })
+    }
+
+    pub(crate) fn settings(&self) -> &LinkSettings {
+        &self.settings
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<(u64, LinkState)> {
+        self.state.subscribe()
+    }
+
+    /// A new incarnation takes over; answers its number.
+    pub(super) fn take_over(&self) -> u64 {
+        let mut number = 0;
+        self.state.send_modify(|(owner, state)| {
+            *owner += 1;
+            number = *owner;
+            // While the link is down, requests fail at once instead of waiting for each attempt.
+            if !matches!(state, LinkState::Down(_)) {
+                *state = LinkState::Opening;
+            }
+        });
+        number
+    }
+
+    /// Sets the state, unless another incarnation has taken over since.
+    pub(super) fn set(&self, number: u64, new: LinkState) {
+        self.state.send_if_modified(|(owner, state)| {
+            let mine = *owner == number;
+            if mine {
+                *state = new;
+            }
+            mine
+        });
+    }
+}

@@ -1,0 +1,481 @@
+//! A device's actor: lifecycle, schedule and messages. What follows from a scan is in [`super::scan`].
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, ResponseFuture,
+    WrapFuture,
+};
+use bifrost_drivers::{
+    DeviceError, Driver, WriteError,
+    modbus::{ModbusDriver, Point},
+};
+use bifrost_model::{
+    Command, CommandResult, CommandStatus, Event, Quality, Reading, Reason, Severity, Timestamp, Value,
+};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    commands::Desk,
+    compile::CompiledDevice,
+    messages::{
+        DeviceObservation, DevicePorts, DeviceState, DeviceStatus, ForgetLearned, ObserveDevice,
+        PointReading, ReadPoint, ReadTags, WriteTag,
+    },
+    quality::TagState,
+    schedule::{Pause, Phases, Rhythm},
+    settings::DeviceSettings,
+    stats::Counters,
+};
+use crate::{
+    gateway::LimitSettings,
+    link::{LinkClient, LinkLine, Traffic},
+    metrics::{DeviceMetrics, Metrics},
+    router::{EventSink, LastTag, RouterPorts},
+    sequence::{Block, Extend, Open, SequencePorts},
+    supervised,
+    supervision::{Birth, Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot, Supervised},
+};
+
+/// What all devices share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) router: Slot<RouterPorts>,
+    pub(crate) sequence: Slot<SequencePorts>,
+    pub(crate) events: EventSink,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) phases: Arc<Phases>,
+    pub(crate) limits: LimitSettings,
+}
+
+/// Builds a driver on the device's own thread; tests put in drivers of their own.
+pub(crate) type MakeDriver = dyn Fn(&Parts, Rc<Traffic>) -> Rc<dyn Driver> + Send + Sync;
+
+/// What every incarnation of one device's actor needs.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) settings: Arc<DeviceSettings>,
+    pub(crate) device: Arc<CompiledDevice>,
+    pub(crate) line: Arc<LinkLine>,
+    pub(crate) address: Slot<DevicePorts>,
+    pub(crate) shared: Shared,
+    pub(crate) driver: Arc<MakeDriver>,
+    /// Where in its period each group is read, from 0 to 1: the same for every incarnation.
+    pub(crate) phases: Arc<[f64]>,
+}
+
+/// A Modbus driver over the device's link.
+pub(crate) fn modbus(parts: &Parts, traffic: Rc<Traffic>) -> Rc<dyn Driver> {
+    Rc::new(driver_for(parts, parts.device.points.clone(), traffic))
+}
+
+fn driver_for(parts: &Parts, points: Vec<Point>, traffic: Rc<Traffic>) -> ModbusDriver<LinkClient> {
+    let settings = &parts.settings;
+    let link = LinkClient::new(Arc::clone(&parts.line), settings.timeout, settings.late_reply_wait, traffic);
+    ModbusDriver::new(link, parts.device.unit, points, parts.device.driver.clone())
+}
+
+/// How to build a device's actor.
+pub(crate) fn spec(parts: Parts, placement: Placement) -> ChildSpec {
+    let mailbox = MailboxStats::new(parts.shared.limits.device_mailbox);
+    let capacity = mailbox.capacity();
+    ChildSpec {
+        name: parts.settings.id.clone(),
+        kind: ChildKind::PlcConnection,
+        placement,
+        mailbox,
+        factory: Box::new(move |birth| Box::pin(build(parts.clone(), birth, capacity))),
+    }
+}
+
+async fn build(parts: Parts, _: Birth, capacity: usize) -> Result<Child, String> {
+    let sequence = parts.shared.sequence.get().ok_or("the sequence store isn't there yet")?;
+    let opened = sequence.open.send(Open(Arc::clone(parts.device.tags.device_id()))).await;
+    let block = opened.map_err(|error| error.to_string())??;
+    Ok(Child::new(capacity, |ctx| {
+        parts.address.set(DevicePorts {
+            write: ctx.address().recipient(),
+            read: ctx.address().recipient(),
+            read_point: ctx.address().recipient(),
+            observe: ctx.address().recipient(),
+            forget: ctx.address().recipient(),
+        });
+        PlcConnection::new(parts, block)
+    }))
+}
+
+struct GroupRun {
+    tags: Rc<[u32]>,
+    rhythm: Rhythm,
+    due: Instant,
+    running: bool,
+}
+
+pub(super) struct PlcConnection {
+    pub(super) parts: Parts,
+    pub(super) metrics: DeviceMetrics,
+    pub(super) states: Vec<TagState>,
+    pub(super) status: DeviceStatus,
+    pub(super) counters: Counters,
+    pub(super) pause: Pause,
+    driver: Rc<dyn Driver>,
+    traffic: Rc<Traffic>,
+    groups: Vec<GroupRun>,
+    block: Block,
+    extending: bool,
+    desk: Rc<RefCell<Desk>>,
+    /// Writes go one after the other, in the order they came.
+    turn: Rc<tokio::sync::Mutex<()>>,
+}
+
+impl PlcConnection {
+    fn new(parts: Parts, block: Block) -> Self {
+        let id = Arc::clone(parts.device.tags.device_id());
+        let metrics = parts.shared.metrics.device(&id, parts.settings.protocol.as_str());
+        let traffic = Rc::new(Traffic::new(metrics.response_time.clone()));
+        let driver = (parts.driver)(&parts, Rc::clone(&traffic));
+        let now = Instant::now();
+        let groups = parts.device.groups.iter().zip(parts.phases.iter()).map(|(group, phase)| {
+            let rhythm = Rhythm::new(now, group.period, *phase);
+            GroupRun { tags: group.tags.as_slice().into(), rhythm, due: rhythm.first(), running: false }
+        });
+        let limits = &parts.shared.limits;
+        let status = DeviceStatus {
+            device_id: id,
+            connected: false,
+            state: DeviceState::Starting,
+            last_seen: None,
+            last_error: None,
+            since: Timestamp::now(),
+        };
+        Self {
+            states: vec![TagState::default(); parts.device.points.len()],
+            pause: Pause::new(parts.settings.timeout, parts.settings.retry_max),
+            groups: groups.collect(),
+            desk: Rc::new(RefCell::new(Desk::new(limits.command_ids, limits.device_writes))),
+            turn: Rc::default(),
+            counters: Counters::default(),
+            extending: false,
+            parts,
+            metrics,
+            status,
+            driver,
+            traffic,
+            block,
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.parts.device.tags.device_id()
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.parts.settings.timeout
+    }
+
+    fn schedule(&self, group: usize, ctx: &mut Context<Self>) {
+        if let Some(run) = self.groups.get(group) {
+            let wait = run.due.saturating_duration_since(Instant::now());
+            ctx.run_later(wait, move |actor, ctx| actor.on_due(group, ctx));
+        }
+    }
+
+    /// A group's time has come: read it, or count why not; and in any case wait for its next time.
+    fn on_due(&mut self, group: usize, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let Some(run) = self.groups.get_mut(group) else { return };
+        let delay = now.saturating_duration_since(run.due);
+        let (next, missed) = run.rhythm.after(run.due, now);
+        run.due = next;
+        let running = run.running;
+        self.count_overruns(missed);
+        if running {
+            self.count_overruns(1);
+            self.notice_stall(now);
+        } else if self.pause.holds(now) {
+            self.age(group);
+        } else {
+            self.note_delay(delay);
+            self.scan(group, ctx);
+        }
+        self.schedule(group, ctx);
+    }
+
+    fn count_overruns(&mut self, count: u64) {
+        self.counters.overruns += count;
+        self.metrics.overruns.inc_by(count);
+    }
+
+    fn note_delay(&mut self, delay: Duration) {
+        self.counters.last_delay = delay;
+        self.counters.max_delay = self.counters.max_delay.max(delay);
+        self.parts.shared.metrics.scan_delay.observe(delay.as_secs_f64());
+    }
+
+    /// A scan that waits and waits must not leave the device looking well.
+    fn notice_stall(&mut self, now: Instant) {
+        let limit = self.parts.device.rules.iter().map(|rules| rules.stale_after).min();
+        let silent = self.traffic.last_answer.get().zip(limit).filter(|(last, limit)| now > *last + *limit);
+        if let Some((last, _)) = silent {
+            let age = now.duration_since(last);
+            self.enter(DeviceState::Offline, Some(format!("no answer for {:.1} s", age.as_secs_f64())));
+        }
+    }
+
+    fn scan(&mut self, group: usize, ctx: &mut Context<Self>) {
+        let Some(run) = self.groups.get_mut(group) else { return };
+        run.running = true;
+        let (driver, tags) = (Rc::clone(&self.driver), Rc::clone(&run.tags));
+        let scan = async move {
+            let mut read = Vec::with_capacity(tags.len());
+            let outcome = driver.read(&tags, &mut read).await;
+            (outcome, read)
+        };
+        ctx.spawn(scan.into_actor(self).map(move |(outcome, read), actor, ctx| {
+            if let Some(run) = actor.groups.get_mut(group) {
+                run.running = false;
+            }
+            actor.take_scan(group, &outcome, read);
+            actor.extend_numbers(ctx);
+            actor.retry_early(group, outcome.is_err(), ctx);
+        }));
+    }
+
+    /// A group that is read seldom isn't left for its whole period after a failure.
+    fn retry_early(&mut self, group: usize, failed: bool, ctx: &mut Context<Self>) {
+        let soon = Instant::now() + self.parts.settings.retry_max;
+        let Some(run) = self.groups.get(group) else { return };
+        if failed && run.due > soon + self.parts.settings.retry_max {
+            ctx.run_later(self.parts.settings.retry_max, move |actor, ctx| {
+                if actor.groups.get(group).is_some_and(|run| !run.running) {
+                    actor.scan(group, ctx);
+                }
+            });
+        }
+    }
+
+    /// The next sequence number, if one is reserved.
+    pub(super) fn take_number(&mut self) -> Option<u64> {
+        let seq = self.block.next;
+        if seq >= self.block.end {
+            return None;
+        }
+        self.block.next += 1;
+        self.block.slot.note(self.block.next);
+        Some(seq)
+    }
+
+    /// Asks for more numbers while there are still some.
+    fn extend_numbers(&mut self, ctx: &mut Context<Self>) {
+        let left = self.block.end.saturating_sub(self.block.next);
+        if self.extending || left > self.parts.shared.limits.sequence_block / 2 {
+            return;
+        }
+        let Some(sequence) = self.parts.shared.sequence.get() else { return };
+        self.extending = true;
+        let more = sequence.extend.send(Extend(Arc::clone(self.parts.device.tags.device_id())));
+        ctx.spawn(more.into_actor(self).map(|answer, actor, _| {
+            actor.extending = false;
+            let alarm = format!("sequence/{}", actor.id());
+            let events = &actor.parts.shared.events;
+            match answer.map_err(|error| error.to_string()).and_then(|answer| answer) {
+                Ok(end) => {
+                    actor.block.end = actor.block.end.max(end);
+                    events.clear(&alarm, "sequence_numbers", actor.id(), "sequence numbers can be reserved");
+                }
+                Err(error) => {
+                    let message = format!("no more sequence numbers can be reserved: {error}");
+                    events.raise(&alarm, "sequence_numbers", Severity::Critical, actor.id(), &message);
+                }
+            }
+        }));
+    }
+
+    fn tell_skipped(&mut self) {
+        let Some(skipped) = self.block.skipped.take() else { return };
+        let (from, to, exact) = (skipped.from, skipped.to, skipped.exact);
+        let message = if exact {
+            format!(
+                "sequence numbers {from} to {to} were reserved and never used: the gateway had ended unasked"
+            )
+        } else {
+            format!(
+                "sequence numbers {from} to {to} were reserved; after the machine's crash it isn't certain which of the first were used, none will be used again"
+            )
+        };
+        let event = Event::new(self.id(), "seq_skipped", Severity::Warning, message);
+        self.parts.shared.events.record(event.with(json!({ "from": from, "to": to, "exact": exact })));
+    }
+
+    fn observation(&self) -> DeviceObservation {
+        DeviceObservation {
+            status: self.status.clone(),
+            stats: self.counters.stats(&self.traffic),
+            learned: self.driver.learned(),
+            next_seq: Some(self.block.next),
+            writes_pending: self.desk.borrow().pending(),
+        }
+    }
+
+    fn count_write(&mut self, result: &CommandResult) {
+        let name = match result.status {
+            CommandStatus::Ok => "ok",
+            CommandStatus::Rejected => "rejected",
+            CommandStatus::Failed => "failed",
+            CommandStatus::Expired => "expired",
+            CommandStatus::Duplicate => "duplicate",
+        };
+        let ok = result.status == CommandStatus::Ok;
+        self.counters.writes_ok += u64::from(ok);
+        self.counters.writes_not_ok += u64::from(!ok);
+        self.parts.shared.metrics.write(self.id(), name);
+    }
+}
+
+impl Actor for PlcConnection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.tell_skipped();
+        self.report_status();
+        for group in 0..self.groups.len() {
+            self.schedule(group, ctx);
+        }
+    }
+}
+
+impl Drop for PlcConnection {
+    fn drop(&mut self) {
+        self.parts.address.clear();
+        self.metrics.connected.set(0);
+    }
+}
+
+impl Supervised for PlcConnection {
+    fn observe(&self) -> serde_json::Value {
+        serde_json::to_value(self.observation()).unwrap_or_default()
+    }
+
+    /// The last thing said of a device that is no longer polled is that its values are no longer confirmed.
+    fn stop(&mut self, ctx: &mut Context<Self>) {
+        use actix::ActorContext;
+        self.status.connected = false;
+        (self.status.state, self.status.last_error) = (DeviceState::Offline, Some("stopped".to_owned()));
+        self.report_status();
+        ctx.stop();
+    }
+}
+
+supervised!(PlcConnection);
+
+impl Handler<ObserveDevice> for PlcConnection {
+    type Result = MessageResult<ObserveDevice>;
+
+    fn handle(&mut self, _: ObserveDevice, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.observation())
+    }
+}
+
+impl Handler<ForgetLearned> for PlcConnection {
+    type Result = ();
+
+    fn handle(&mut self, _: ForgetLearned, _: &mut Self::Context) {
+        self.driver.forget();
+        self.pause.reset();
+    }
+}
+
+impl Handler<ReadTags> for PlcConnection {
+    type Result = ResponseFuture<Result<Vec<LastTag>, DeviceError>>;
+
+    fn handle(&mut self, ReadTags(tags): ReadTags, _: &mut Self::Context) -> Self::Result {
+        let (driver, device) = (Rc::clone(&self.driver), Arc::clone(&self.parts.device.tags));
+        Box::pin(async move {
+            let mut read = Vec::with_capacity(tags.len());
+            driver.read(&tags, &mut read).await?;
+            let timestamp = Timestamp::now();
+            let mut by_tag: std::collections::HashMap<u32, Reading> =
+                read.into_iter().map(|reading| (reading.tag, reading)).collect();
+            let in_order = tags.iter().filter_map(|tag| by_tag.remove(tag));
+            let joined = in_order.map(|reading| LastTag {
+                device: Arc::clone(&device),
+                reading,
+                timestamp,
+                seq: None,
+            });
+            Ok(joined.collect())
+        })
+    }
+}
+
+impl Handler<ReadPoint> for PlcConnection {
+    type Result = ResponseFuture<Result<PointReading, DeviceError>>;
+
+    fn handle(&mut self, ReadPoint(point): ReadPoint, _: &mut Self::Context) -> Self::Result {
+        let driver = driver_for(&self.parts, vec![point], Rc::clone(&self.traffic));
+        Box::pin(async move {
+            let mut read = Vec::with_capacity(1);
+            driver.read(&[0], &mut read).await?;
+            let unread =
+                Reading { tag: 0, quality: Quality::Bad, reason: Reason::Timeout, value: Value::Null };
+            Ok(PointReading { reading: read.pop().unwrap_or(unread), timestamp: Timestamp::now() })
+        })
+    }
+}
+
+impl Handler<WriteTag> for PlcConnection {
+    type Result = ResponseActFuture<Self, CommandResult>;
+
+    fn handle(&mut self, WriteTag(command): WriteTag, _: &mut Self::Context) -> Self::Result {
+        let device = &self.parts.device;
+        let accepted = self.desk.borrow_mut().accept(&command, &device.tags, &device.rules, Timestamp::now());
+        let carried = accepted.map(|tag| {
+            let pending = Pending(Rc::clone(&self.desk));
+            carry_out(Rc::clone(&self.driver), Rc::clone(&self.turn), tag, command, pending)
+        });
+        let result = async move {
+            match carried {
+                Ok(carried) => carried.await,
+                Err(refused) => refused,
+            }
+        };
+        Box::pin(result.into_actor(self).map(|result, actor, _| {
+            actor.count_write(&result);
+            result
+        }))
+    }
+}
+
+/// Counts a command as under way until it is dropped, however that comes about.
+struct Pending(Rc<RefCell<Desk>>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.borrow_mut().finish();
+    }
+}
+
+async fn carry_out(
+    driver: Rc<dyn Driver>,
+    turn: Rc<tokio::sync::Mutex<()>>,
+    tag: u32,
+    command: Command,
+    pending: Pending,
+) -> CommandResult {
+    let not_ok =
+        |status, error: String| CommandResult::not_ok(Arc::clone(&command.command_id), status, error);
+    let _turn = turn.lock().await;
+    let _pending = pending;
+    if command.expires_at.is_some_and(|expiry| expiry <= Timestamp::now()) {
+        return not_ok(CommandStatus::Expired, "expires_at passed while it waited for its turn".to_owned());
+    }
+    if let Err(error) = driver.check_write(tag, &command.value) {
+        return not_ok(CommandStatus::Rejected, error.to_string());
+    }
+    match driver.write(tag, &command.value, command.read_back).await {
+        Ok(read_back) => CommandResult::ok(Arc::clone(&command.command_id), read_back),
+        Err(error @ WriteError::Unacceptable(_)) => not_ok(CommandStatus::Rejected, error.to_string()),
+        Err(error) => not_ok(CommandStatus::Failed, error.to_string()),
+    }
+}

@@ -1,0 +1,203 @@
+//! What follows from one scan: readings to publish, the device's status, the pause of a silent one.
+
+use std::sync::Arc;
+
+use bifrost_drivers::DeviceError;
+use bifrost_model::{Event, Reading, Reason, Severity, TagBatch, Timestamp};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    actor::PlcConnection,
+    messages::{DeviceState, DeviceStatus},
+};
+use crate::router::{Publish, ReportStatus};
+
+impl PlcConnection {
+    /// Takes a scan's outcome in.
+    pub(super) fn take_scan(&mut self, group: usize, outcome: &Result<(), DeviceError>, read: Vec<Reading>) {
+        let now = Instant::now();
+        let answered = read.iter().any(|reading| !is_silence(reading.reason));
+        let complete = outcome.is_ok() && !read.iter().any(|reading| is_silence(reading.reason));
+        self.judge_silence(outcome, now);
+        self.count_scan(outcome);
+        let readings = self.weigh(group, outcome.as_ref().err(), read, now);
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        match (complete, answered) {
+            (true, _) => self.enter(DeviceState::Online, None),
+            (false, true) => {
+                let error =
+                    error.unwrap_or_else(|| "some requests of the last scan weren't answered".to_owned());
+                self.enter(DeviceState::Degraded, Some(error));
+            }
+            (false, false) => {
+                self.enter(
+                    DeviceState::Offline,
+                    Some(error.unwrap_or_else(|| "no answer in time".to_owned())),
+                );
+            }
+        }
+        self.publish(readings);
+    }
+
+    /// A group's scan is left out, because its device is being left alone: values age all the same.
+    pub(super) fn age(&mut self, group: usize) {
+        let now = Instant::now();
+        let readings = self.weigh(group, Some(&DeviceError::Timeout(self.timeout())), Vec::new(), now);
+        self.publish(readings);
+    }
+
+    /// Silence is answered with a pause that grows, so that neighbours on the connection aren't held up; a
+    /// connection that isn't there costs nobody time.
+    fn judge_silence(&mut self, outcome: &Result<(), DeviceError>, now: Instant) {
+        match outcome {
+            Ok(()) => self.pause.reset(),
+            Err(DeviceError::Timeout(_) | DeviceError::UnitUnreachable { .. }) => self.pause.silence(now),
+            Err(DeviceError::Offline(_) | DeviceError::Transport(_) | DeviceError::Busy) => {}
+        }
+    }
+
+    fn count_scan(&mut self, outcome: &Result<(), DeviceError>) {
+        self.counters.scans += u64::from(outcome.is_ok());
+        self.counters.scans_failed += u64::from(outcome.is_err());
+        match outcome {
+            Ok(()) => self.metrics.scans.inc(),
+            Err(error) => {
+                self.metrics.scans_failed.inc();
+                self.parts.shared.metrics.error(self.id(), error_kind(error));
+            }
+        }
+    }
+
+    /// Decides for each tag of the group what it is worth now, and whether that is news.
+    fn weigh(
+        &mut self,
+        group: usize,
+        error: Option<&DeviceError>,
+        read: Vec<Reading>,
+        now: Instant,
+    ) -> Vec<Reading> {
+        let rules = &self.parts.device.rules;
+        let mut news = Vec::with_capacity(read.len());
+        let mut usable = 0;
+        let count = read.len();
+        let mut covered = error.map(|_| vec![false; self.states.len()]);
+        for reading in read {
+            let tag = reading.tag as usize;
+            let (Some(state), Some(rules)) = (self.states.get_mut(tag), rules.get(tag)) else { continue };
+            if let Some(covered) = covered.as_mut().and_then(|covered| covered.get_mut(tag)) {
+                *covered = true;
+            }
+            usable += u64::from(!reading.value.is_null());
+            news.extend(state.read(reading, rules, now));
+        }
+        self.counters.tags_read += usable;
+        self.metrics.tag_reads.inc_by(usable);
+        let mut failures = count as u64 - usable;
+        if let (Some(error), Some(covered)) = (error, covered) {
+            let reason = reason(error);
+            for &tag in self.parts.device.groups.get(group).map_or(&[][..], |group| &group.tags) {
+                let index = tag as usize;
+                if covered.get(index).copied().unwrap_or(true) {
+                    continue;
+                }
+                failures += 1;
+                if let (Some(state), Some(rules)) = (self.states.get_mut(index), rules.get(index)) {
+                    news.extend(state.missed(tag, reason, rules, now));
+                }
+            }
+        }
+        self.counters.tag_failures += failures;
+        self.metrics.tag_read_failures.inc_by(failures);
+        news
+    }
+
+    /// Hands readings to the router under the next number.
+    pub(super) fn publish(&mut self, readings: Vec<Reading>) {
+        if readings.is_empty() {
+            return;
+        }
+        let count = readings.len() as u64;
+        let Some(seq) = self.take_number() else {
+            self.drop_batch();
+            return;
+        };
+        let device = Arc::clone(&self.parts.device.tags);
+        let batch = Arc::new(TagBatch { device, seq, timestamp: Timestamp::now(), readings });
+        let sent = self.parts.shared.router.get().map(|router| router.publish.try_send(Publish(batch)));
+        if matches!(sent, Some(Ok(()))) {
+            self.metrics.data_points.inc_by(count);
+        } else {
+            self.drop_batch();
+        }
+    }
+
+    fn drop_batch(&mut self) {
+        self.counters.batches_dropped += 1;
+        self.metrics.batches_dropped.inc();
+    }
+
+    /// Takes up a state, and tells of it when it is another.
+    pub(super) fn enter(&mut self, state: DeviceState, error: Option<String>) {
+        let connected = matches!(state, DeviceState::Online | DeviceState::Degraded);
+        let before = (self.status.state, self.status.connected);
+        self.status.last_error = error;
+        if connected {
+            self.status.last_seen = Some(Timestamp::now());
+        }
+        if before.0 == state {
+            return;
+        }
+        (self.status.state, self.status.connected) = (state, connected);
+        self.status.since = Timestamp::now();
+        self.metrics.connected.set(i64::from(connected));
+        if before.1 != connected || before.0 == DeviceState::Starting {
+            self.tell_connection();
+        }
+        self.report_status();
+    }
+
+    pub(super) fn report_status(&self) {
+        if let Some(router) = self.parts.shared.router.get() {
+            let status: Arc<DeviceStatus> = Arc::new(self.status.clone());
+            let _ = router.status.try_send(ReportStatus(status));
+        }
+    }
+
+    fn tell_connection(&self) {
+        let status = &self.status;
+        let address = &self.parts.settings.address;
+        let event = if status.connected {
+            Event::new(Arc::clone(&status.device_id), "device_connected", Severity::Info, "device answers")
+        } else {
+            let error = status.last_error.as_deref().unwrap_or("no answer");
+            let message =
+                format!("device doesn't answer: {error}; check power, network and address {address}");
+            Event::new(Arc::clone(&status.device_id), "device_disconnected", Severity::Warning, message)
+        };
+        self.parts.shared.events.record(event.with(json!({ "address": address })));
+    }
+}
+
+/// Whether a reading tells that the device said nothing usable.
+fn is_silence(reason: Reason) -> bool {
+    matches!(reason, Reason::Timeout | Reason::Disconnected | Reason::Garbled)
+}
+
+fn reason(error: &DeviceError) -> Reason {
+    match error {
+        DeviceError::Offline(_) | DeviceError::Transport(_) => Reason::Disconnected,
+        DeviceError::Timeout(_) | DeviceError::Busy => Reason::Timeout,
+        DeviceError::UnitUnreachable { code, .. } => Reason::Refused(*code),
+    }
+}
+
+pub(super) fn error_kind(error: &DeviceError) -> &'static str {
+    match error {
+        DeviceError::Offline(_) => "offline",
+        DeviceError::Timeout(_) => "timeout",
+        DeviceError::Transport(_) => "transport",
+        DeviceError::UnitUnreachable { .. } => "unit_unreachable",
+        DeviceError::Busy => "busy",
+    }
+}

@@ -1,0 +1,129 @@
+//! What the tree remembers of each node.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bifrost_model::Timestamp;
+use futures_util::future::AbortHandle;
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::supervision::{
+    child::ChildSpec,
+    mailbox::MailboxStats,
+    messages::{ChildState, ControlPorts},
+    policy::ChildKind,
+};
+
+/// What becomes of a node once its incarnation has ended as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Stay,
+    Start,
+    Remove,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Starting,
+    Running,
+    Backoff,
+    Parked,
+    Stopping(Then),
+    Stopped,
+}
+
+pub(super) enum Body {
+    /// Holds children, by path, in start order.
+    Branch(Vec<String>),
+    /// Built by a factory.
+    Leaf(Arc<ChildSpec>),
+    /// Built elsewhere; gone when it ends.
+    Guest(Arc<MailboxStats>),
+}
+
+pub(super) struct Node {
+    pub(super) kind: ChildKind,
+    pub(super) parent: Option<String>,
+    pub(super) body: Body,
+    pub(super) phase: Phase,
+    pub(super) restarts: u64,
+    pub(super) last_error: Option<String>,
+    pub(super) since: Timestamp,
+    /// When it failed, within the policy's window.
+    pub(super) failures: VecDeque<Instant>,
+    /// Whether an alarm says that it failed too often.
+    pub(super) alarmed: bool,
+    /// Unique in the tree; news of other incarnations are old.
+    pub(super) incarnation: u64,
+    pub(super) abort: Option<AbortHandle>,
+    pub(super) ports: Option<ControlPorts>,
+    pub(super) waiters: Vec<oneshot::Sender<()>>,
+}
+
+impl Node {
+    pub(super) fn new(kind: ChildKind, parent: Option<String>, body: Body) -> Self {
+        Self {
+            kind,
+            parent,
+            body,
+            phase: Phase::Running,
+            restarts: 0,
+            last_error: None,
+            since: Timestamp::now(),
+            failures: VecDeque::new(),
+            alarmed: false,
+            incarnation: 0,
+            abort: None,
+            ports: None,
+            waiters: Vec::new(),
+        }
+    }
+
+    pub(super) fn enter(&mut self, phase: Phase) {
+        let shown = self.state();
+        self.phase = phase;
+        if self.state() != shown {
+            self.since = Timestamp::now();
+        }
+    }
+
+    pub(super) fn state(&self) -> ChildState {
+        match self.phase {
+            Phase::Starting if self.alarmed => ChildState::Failed,
+            Phase::Starting if !self.failures.is_empty() => ChildState::Backoff,
+            Phase::Starting | Phase::Running => ChildState::Running,
+            Phase::Backoff => ChildState::Backoff,
+            Phase::Parked => ChildState::Failed,
+            Phase::Stopping(Then::Start) => ChildState::Backoff,
+            Phase::Stopping(_) | Phase::Stopped => ChildState::Stopped,
+        }
+    }
+
+    /// Remembers a failure and answers how many fell into the window.
+    pub(super) fn fail(&mut self, window: Duration) -> usize {
+        let now = Instant::now();
+        while self.failures.front().is_some_and(|then| now.duration_since(*then) > window) {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(now);
+        // A child that fails very fast mustn't make the tree remember very much.
+        if self.failures.len() > 1000 {
+            self.failures.pop_front();
+        }
+        self.failures.len()
+    }
+
+    /// Tells everybody who waits that what they waited for has happened.
+    pub(super) fn wake_waiters(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+
+    pub(super) fn mailbox(&self) -> Option<&MailboxStats> {
+        match &self.body {
+            Body::Branch(_) => None,
+            Body::Leaf(spec) => Some(&spec.mailbox),
+            Body::Guest(mailbox) => Some(mailbox),
+        }
+    }
+}
