@@ -8,6 +8,7 @@
 //! - [`PlcSettings`] says what a PLC has, [`Signal`] and [`Wave`] how its values move, [`Fault`] and
 //!   [`ScriptedFault`] how and when it fails.
 //! - [`Memory`] looks into a running PLC.
+//! - [`scenario`] reads a plant from a file, [`presets`] has machines that are ready made.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -24,6 +25,7 @@
 
 mod byte_order;
 mod device;
+mod endpoint;
 mod error;
 mod fault;
 mod framing;
@@ -33,8 +35,10 @@ mod memory;
 mod pdu;
 mod plan;
 mod plc;
+pub mod presets;
 mod respond;
 mod rtu;
+pub mod scenario;
 mod serial;
 mod session;
 mod settings;
@@ -45,11 +49,14 @@ mod tcp;
 mod wave;
 
 pub use byte_order::ByteOrder;
+pub use endpoint::Endpoint;
 pub use error::SimulatorError;
 pub use fault::{Fault, ScriptedFault};
 pub use framing::Framing;
 pub use memory::Memory;
-pub use plc::{Endpoint, SimulatedPlc};
+pub use plc::SimulatedPlc;
+pub use presets::{Point, Preset, PresetKind};
+pub use scenario::{DeviceSpec, Scenario};
 pub use serial::SerialSettings;
 pub use settings::{AddressRange, Hole, PlcSettings, Table};
 pub use signal::Signal;

@@ -1,9 +1,8 @@
 //! A PLC that runs: the handle by which tests and demonstrations switch it, look into it and make it fail.
 
 use std::{
-    fmt, io,
+    io,
     net::SocketAddr,
-    str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,6 +16,7 @@ use tokio_serial::SerialStream;
 
 use crate::{
     device::Device,
+    endpoint::Endpoint,
     fault::Fault,
     framing::Framing,
     memory::Memory,
@@ -27,68 +27,6 @@ use crate::{
     stats::PlcStats,
     tcp::{self, TcpServer},
 };
-
-/// Where a PLC can be reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// Modbus/TCP: `127.0.0.1:502`, or `tcp://127.0.0.1:502`.
-    Tcp(SocketAddr),
-    /// RTU frames over TCP: `rtu://127.0.0.1:502`.
-    RtuOverTcp(SocketAddr),
-    /// A serial port: `/dev/ttyUSB0?baud=9600&parity=even`.
-    Serial(SerialSettings),
-}
-
-impl Endpoint {
-    /// The network address, if it has one.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(address) | Self::RtuOverTcp(address) => Some(*address),
-            Self::Serial(_) => None,
-        }
-    }
-
-    fn framing(&self) -> Framing {
-        if matches!(self, Self::Tcp(_)) { Framing::Mbap } else { Framing::Rtu }
-    }
-
-    pub(crate) fn with_address(&self, address: SocketAddr) -> Self {
-        match self {
-            Self::Tcp(_) => Self::Tcp(address),
-            Self::RtuOverTcp(_) => Self::RtuOverTcp(address),
-            Self::Serial(settings) => Self::Serial(settings.clone()),
-        }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::RtuOverTcp(address) => write!(f, "rtu://{address}"),
-            Self::Serial(settings) => settings.fmt(f),
-        }
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with('/') {
-            return text.parse().map(Self::Serial);
-        }
-        let (scheme, address) = text.split_once("://").unwrap_or(("tcp", text));
-        let address = address
-            .parse()
-            .map_err(|_| format!("{text:?} is neither IP:PORT, rtu://IP:PORT nor /dev/PATH"))?;
-        match scheme {
-            "tcp" => Ok(Self::Tcp(address)),
-            "rtu" => Ok(Self::RtuOverTcp(address)),
-            other => Err(format!("{other:?} is not supported here; use tcp or rtu")),
-        }
-    }
-}
 
 /// One simulated PLC with its listener. Dropping it closes the listener and every connection.
 ///

@@ -3,11 +3,7 @@
 //! Each takes one file descriptor for its listener and one for every connection: beyond about a thousand of
 //! both, raise the limit (`ulimit -n`) first. A PLC that nobody talks to costs its memory and nothing else.
 
-use crate::{
-    SimulatorError,
-    plc::{Endpoint, SimulatedPlc},
-    settings::PlcSettings,
-};
+use crate::{SimulatorError, endpoint::Endpoint, plc::SimulatedPlc, settings::PlcSettings};
 
 /// One PLC to be started, and where.
 #[derive(Debug, Clone, PartialEq)]
