@@ -1,0 +1,85 @@
+//! The configuration: one `Config` that composes every part's settings.
+//!
+//! Defaults < file < environment < flags, merged by figment, read once, checked, then frozen. Every problem
+//! is reported, with its file, line and key. Devices that were changed at run time are laid over the file's
+//! by [`overlay`]. Knows what may be written, never what is done with it.
+
+mod decode;
+mod devices;
+mod environment;
+mod key;
+mod layers;
+mod load;
+pub mod overlay;
+mod problem;
+mod restart;
+mod settings;
+mod source;
+mod tag_file;
+#[cfg(test)]
+mod tests;
+mod unavailable;
+
+use bifrost_actors::{gateway::LimitSettings, plc::DeviceSettings, supervision::SupervisionSettings};
+use serde::{Deserialize, Serialize};
+
+pub use devices::check_devices;
+pub use environment::process_environment;
+pub use load::LoadOptions;
+pub use problem::Problem;
+pub use settings::*;
+
+/// Everything a user may say, with its defaults.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Who this is, where it listens, where it keeps its state.
+    pub gateway: GatewaySection,
+    /// What is polled; tags of a `tags_file` are among each device's tags.
+    pub devices: Vec<DeviceSettings>,
+    /// How what fails is rebuilt.
+    pub supervision: SupervisionSettings,
+    /// Bounds of mailboxes, queues and stores.
+    pub limits: LimitSettings,
+    /// Bounds of REST and of the live feed.
+    pub api: ApiSettings,
+    /// Where devices may be searched for.
+    pub discovery: DiscoverySettings,
+    /// What is logged, and how.
+    pub logging: LoggingSettings,
+    /// Encryption, certificates, keys, the first account.
+    pub security: SecuritySettings,
+    /// Brokers.
+    pub messaging: MessagingSettings,
+    /// What a plant asks for beyond a secure connection.
+    pub industrial_security: IndustrialSecuritySettings,
+}
+
+impl Config {
+    /// How many tags all devices have.
+    pub fn tag_count(&self) -> usize {
+        self.devices.iter().map(|device| device.tags.len()).sum()
+    }
+
+    /// Every value outside the devices that can't work.
+    fn problems(&self) -> Vec<Problem> {
+        let supervision = self.supervision.validate().into_iter();
+        let supervision = supervision.map(|bad| (bad.key, bad.problem.to_owned())).collect();
+        let limits = self.limits.validate().into_iter();
+        let limits = limits.map(|(key, problem)| (key.to_owned(), problem.to_owned())).collect();
+        let sections: [(&str, Vec<(String, String)>); 8] = [
+            ("gateway", self.gateway.flaws()),
+            ("supervision", supervision),
+            ("limits", limits),
+            ("api", self.api.flaws()),
+            ("discovery", self.discovery.flaws()),
+            ("logging", self.logging.flaws()),
+            ("security", self.security.flaws()),
+            ("messaging", self.messaging.flaws()),
+        ];
+        let problems = sections.into_iter().flat_map(|(section, flaws)| {
+            flaws.into_iter().map(move |(key, problem)| Problem::of(format!("{section}.{key}"), problem))
+        });
+        problems.collect()
+    }
+}

@@ -1,0 +1,218 @@
+//! `security`: encryption, certificates, keys, the first account.
+//!
+//! Only read and checked: nothing uses it in this version.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Flaw, below, flaw, zero_durations};
+use crate::config::decode::nearest;
+
+/// The section `security`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecuritySettings {
+    /// How values are encrypted.
+    pub encryption: EncryptionSettings,
+    /// The gateway's certificate.
+    pub certificates: CertificateSettings,
+    /// Where keys live, and how long.
+    pub key_management: KeyManagementSettings,
+    /// First password of `admin`, read only while no account exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap_password_file: Option<PathBuf>,
+}
+
+/// The section `security.encryption`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncryptionSettings {
+    /// Whether values are encrypted.
+    pub enabled: bool,
+    /// How strictly.
+    pub level: EncryptionLevel,
+    /// With what.
+    pub algorithms: Algorithms,
+}
+
+/// How strictly encryption is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncryptionLevel {
+    /// The least.
+    Basic,
+    /// As most plants need it.
+    #[default]
+    Standard,
+    /// Every value, everywhere.
+    Industrial,
+}
+
+/// The section `security.encryption.algorithms`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Algorithms {
+    /// For values.
+    pub symmetric: String,
+    /// For certificates' keys.
+    pub asymmetric: String,
+    /// For digests.
+    pub hash: String,
+}
+
+/// The section `security.certificates`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CertificateSettings {
+    /// Certificates of the authorities that are trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The gateway's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// Whether the gateway renews it.
+    pub auto_rotate: bool,
+    /// How often.
+    #[serde(with = "humantime_serde")]
+    pub rotation_interval: Duration,
+}
+
+/// The section `security.key_management`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyManagementSettings {
+    /// Where keys live.
+    pub provider: KeyProvider,
+    /// URL of the Vault server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault_address: Option<String>,
+    /// Whether keys are replaced in time.
+    pub key_rotation_enabled: bool,
+    /// How often.
+    #[serde(with = "humantime_serde")]
+    pub key_rotation_interval: Duration,
+    /// Whether backups of keys are encrypted.
+    pub backup_encryption: bool,
+}
+
+/// Where keys live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyProvider {
+    /// In the gateway's own keystore.
+    #[default]
+    Local,
+    /// Vault, by `HashiCorp`.
+    Vault,
+    /// A hardware security module.
+    Pkcs11,
+    /// AWS KMS.
+    AwsKms,
+    /// Azure Key Vault.
+    AzureKv,
+}
+
+const SYMMETRIC: [&str; 1] = ["AES-256-GCM"];
+const ASYMMETRIC: [&str; 3] = ["RSA-4096", "ECDSA-P256", "ECDSA-P384"];
+const HASHES: [&str; 3] = ["SHA-256", "SHA-384", "SHA-512"];
+
+impl Default for Algorithms {
+    fn default() -> Self {
+        Self {
+            symmetric: SYMMETRIC[0].to_owned(),
+            asymmetric: ASYMMETRIC[0].to_owned(),
+            hash: HASHES[0].to_owned(),
+        }
+    }
+}
+
+impl Default for CertificateSettings {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            auto_rotate: false,
+            rotation_interval: Duration::from_hours(24),
+        }
+    }
+}
+
+impl Default for KeyManagementSettings {
+    fn default() -> Self {
+        Self {
+            provider: KeyProvider::default(),
+            vault_address: None,
+            key_rotation_enabled: false,
+            key_rotation_interval: Duration::from_hours(24),
+            backup_encryption: false,
+        }
+    }
+}
+
+impl SecuritySettings {
+    /// What can't work.
+    pub(crate) fn flaws(&self) -> Vec<Flaw> {
+        let mut flaws: Vec<_> = below("encryption.algorithms", self.encryption.algorithms.flaws()).collect();
+        flaws.extend(below("certificates", self.certificates.flaws()));
+        flaws.extend(below("key_management", self.key_management.flaws()));
+        flaws
+    }
+}
+
+impl Algorithms {
+    fn flaws(&self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        flaws.extend(one_of("symmetric", &self.symmetric, &SYMMETRIC));
+        flaws.extend(one_of("asymmetric", &self.asymmetric, &ASYMMETRIC));
+        flaws.extend(one_of("hash", &self.hash, &HASHES));
+        flaws
+    }
+}
+
+fn one_of(key: &str, text: &str, known: &[&str]) -> Option<Flaw> {
+    if known.contains(&text) {
+        return None;
+    }
+    let hint = nearest(text, known).map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    Some(flaw(key, format!("is {text:?}, but must be one of {}{hint}", known.join(", "))))
+}
+
+impl CertificateSettings {
+    fn flaws(&self) -> Vec<Flaw> {
+        let mut flaws = zero_durations([("rotation_interval", self.rotation_interval)]);
+        match (&self.cert_file, &self.key_file) {
+            (Some(_), None) => {
+                flaws.push(flaw("key_file", "is missing; a certificate needs its private key"))
+            }
+            (None, Some(_)) => {
+                flaws.push(flaw("cert_file", "is missing; a private key needs its certificate"))
+            }
+            _ => {}
+        }
+        flaws
+    }
+}
+
+impl KeyManagementSettings {
+    fn flaws(&self) -> Vec<Flaw> {
+        let mut flaws = zero_durations([("key_rotation_interval", self.key_rotation_interval)]);
+        let is_url = |url: &String| {
+            let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+        };
+        let problem = match (&self.vault_address, self.provider) {
+            (None, KeyProvider::Vault) => "is missing; write one such as https://vault.example.com",
+            (Some(url), _) if !is_url(url) => {
+                "is no URL without a user; write one such as https://vault.example.com"
+            }
+            _ => return flaws,
+        };
+        flaws.push(flaw("vault_address", problem));
+        flaws
+    }
+}

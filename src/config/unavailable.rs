@@ -1,0 +1,121 @@
+//! What the configuration may say and this version can't do. A later version removes rows.
+
+use bifrost_actors::plc::Protocol;
+
+use super::{CertificateSettings, Config, KeyManagementSettings, Problem, SpoolSettings};
+
+const OFF: &str = "is not part of this version; set it to false or remove it";
+const REMOVE: &str = "is not part of this version; remove it";
+
+/// Whether this version speaks a protocol.
+pub(super) fn is_available(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::ModbusTcp | Protocol::ModbusRtu)
+}
+
+/// What to say of one that it doesn't speak.
+pub(super) fn protocol_reason(protocol: Protocol) -> String {
+    format!(
+        "{} is not part of this version; use modbus-tcp or modbus-rtu, or remove the device",
+        protocol.as_str()
+    )
+}
+
+impl Config {
+    /// Keys that ask for what this version can't do. None is ever ignored in silence: whoever runs the
+    /// gateway is told that it would do less than was asked of it. [`Config::load`] reports these too, unless
+    /// only the syntax is asked about.
+    pub fn unavailable(&self) -> Vec<Problem> {
+        let mut problems = self.exposed();
+        problems.extend(self.devices());
+        problems.extend(self.security());
+        problems.extend(self.messaging());
+        problems.extend(self.industrial_security());
+        problems
+    }
+
+    /// Without accounts nobody but this machine may come in.
+    fn exposed(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !self.gateway.bind.is_loopback() {
+            let reason = format!(
+                "{} can be reached from other machines, and this version has no accounts yet; write 127.0.0.1 \
+                 or ::1",
+                self.gateway.bind
+            );
+            problems.push(Problem::of("gateway.bind", reason));
+        }
+        if self.gateway.insecure_http == Some(false) {
+            let reason = "HTTPS is not part of this version, which serves plain HTTP on loopback; set it to \
+                          true or remove it";
+            problems.push(Problem::of("gateway.insecure_http", reason));
+        }
+        problems
+    }
+
+    fn devices(&self) -> Vec<Problem> {
+        let devices = self.devices.iter().enumerate().filter(|(_, device)| !is_available(device.protocol));
+        let problem = |(n, device): (usize, &bifrost_actors::plc::DeviceSettings)| {
+            Problem::of(format!("devices[{n}].protocol"), protocol_reason(device.protocol))
+        };
+        devices.map(problem).collect()
+    }
+
+    fn security(&self) -> Vec<Problem> {
+        let security = &self.security;
+        let certificates = CertificateSettings::default();
+        let keys = KeyManagementSettings::default();
+        let rows = [
+            ("encryption.enabled", security.encryption.enabled, OFF),
+            ("certificates.ca_file", security.certificates.ca_file.is_some(), REMOVE),
+            ("certificates.cert_file", security.certificates.cert_file.is_some(), REMOVE),
+            ("certificates.key_file", security.certificates.key_file.is_some(), REMOVE),
+            ("certificates.auto_rotate", security.certificates.auto_rotate, OFF),
+            (
+                "certificates.rotation_interval",
+                security.certificates.rotation_interval != certificates.rotation_interval,
+                REMOVE,
+            ),
+            ("key_management.provider", security.key_management.provider != keys.provider, REMOVE),
+            ("key_management.vault_address", security.key_management.vault_address.is_some(), REMOVE),
+            ("key_management.key_rotation_enabled", security.key_management.key_rotation_enabled, OFF),
+            ("key_management.backup_encryption", security.key_management.backup_encryption, OFF),
+            (
+                "key_management.key_rotation_interval",
+                security.key_management.key_rotation_interval != keys.key_rotation_interval,
+                REMOVE,
+            ),
+            ("bootstrap_password_file", security.bootstrap_password_file.is_some(), REMOVE),
+        ];
+        asked_for("security", rows)
+    }
+
+    fn messaging(&self) -> Vec<Problem> {
+        let brokers = self.messaging.brokers().filter(|(_, broker)| broker.enabled);
+        let mut problems: Vec<_> =
+            brokers.map(|(key, _)| Problem::of(format!("messaging.{key}.enabled"), OFF)).collect();
+        let nats = self.messaging.nats.as_ref().is_some_and(|nats| nats.enabled);
+        let spool = self.messaging.spool != SpoolSettings::default();
+        problems.extend(asked_for("messaging", [("nats.enabled", nats, OFF), ("spool", spool, REMOVE)]));
+        problems
+    }
+
+    fn industrial_security(&self) -> Vec<Problem> {
+        let asked = &self.industrial_security;
+        let protocols = &asked.protocol_encryption;
+        let rows = [
+            ("encrypt_tag_data", asked.encrypt_tag_data, OFF),
+            ("require_device_certs", asked.require_device_certs, OFF),
+            ("audit_all_operations", asked.audit_all_operations, OFF),
+            ("protocol_encryption.modbus", protocols.modbus, OFF),
+            ("protocol_encryption.opcua", protocols.opcua, OFF),
+            ("protocol_encryption.ethernetip", protocols.ethernetip, OFF),
+            ("compliance_mode", asked.compliance_mode.is_some(), REMOVE),
+        ];
+        asked_for("industrial_security", rows)
+    }
+}
+
+fn asked_for<const N: usize>(section: &str, rows: [(&str, bool, &str); N]) -> Vec<Problem> {
+    let asked = rows.into_iter().filter(|(_, asked, _)| *asked);
+    asked.map(|(key, _, reason)| Problem::of(format!("{section}.{key}"), reason)).collect()
+}

@@ -1,0 +1,1 @@
+//! The configuration as users meet it: files, the environment, and `bifrost check`.
