@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::{
-    Exchange, MAX_WRITE_REGISTERS, PlanSettings, Point, codec,
+    Exchange, InvalidSetting, MAX_WRITE_REGISTERS, PlanSettings, Point, codec,
     learn::{Learned, RetryDelays},
     plan::{Plan, plan},
     scan::Scan,
@@ -53,6 +53,22 @@ impl Default for DriverSettings {
             hole_retry_max: Duration::from_hours(6),
             max_inquiries_per_scan: 128,
         }
+    }
+}
+
+impl DriverSettings {
+    /// Whether a device can be read so.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        self.plan.validate()?;
+        if self.hole_retry.is_zero() {
+            let expected = "longer than nothing".to_owned();
+            return Err(InvalidSetting { key: "hole_retry", expected });
+        }
+        if self.hole_retry_max < self.hole_retry {
+            let expected = "at least as long as hole_retry".to_owned();
+            return Err(InvalidSetting { key: "hole_retry_max", expected });
+        }
+        Ok(())
     }
 }
 

@@ -33,6 +33,6 @@ pub use limits::{
     LimitError, MAX_READ_BITS, MAX_READ_REGISTERS, MAX_READ_WRITE_READ, MAX_READ_WRITE_WRITE,
     MAX_WRITE_COILS, MAX_WRITE_REGISTERS,
 };
-pub use plan::{PlanSettings, PlannedRead};
+pub use plan::{InvalidSetting, PlanSettings};
 pub use point::{Point, PointError};
 pub use probe::{Found, Identity, probe};

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use thiserror::Error;
+
 use super::{MAX_READ_BITS, MAX_READ_REGISTERS, Point, Table};
 
 /// How far reads are merged.
@@ -28,7 +30,31 @@ impl Default for PlanSettings {
     }
 }
 
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{key} must be {expected}")]
+pub struct InvalidSetting {
+    /// Which setting.
+    pub key: &'static str,
+    /// What it must be.
+    pub expected: String,
+}
+
 impl PlanSettings {
+    /// Whether the protocol can carry it.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        let check = |key, value: u16, max: u16| {
+            let expected = || format!("from 1 to {max}, not {value}");
+            if (1..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(InvalidSetting { key, expected: expected() })
+            }
+        };
+        check("max_registers_per_request", self.max_registers_per_request, MAX_READ_REGISTERS)?;
+        check("max_bits_per_request", self.max_bits_per_request, MAX_READ_BITS)
+    }
+
     /// Out of the protocol's bounds is brought into them.
     pub(super) fn max_count(&self, table: Table) -> u16 {
         if table.is_bits() {
@@ -61,15 +87,15 @@ pub(super) type Constraints = [TableConstraints; 4];
 
 /// One request and the points that it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedRead {
+pub(super) struct PlannedRead {
     /// From which table.
-    pub table: Table,
+    pub(super) table: Table,
     /// The first address.
-    pub start: u16,
+    pub(super) start: u16,
     /// How many.
-    pub count: u16,
+    pub(super) count: u16,
     /// Indices of the points, in order of their addresses.
-    pub members: Vec<u32>,
+    pub(super) members: Vec<u32>,
 }
 
 /// How to read a set of points.

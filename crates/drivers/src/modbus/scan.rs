@@ -9,8 +9,10 @@ use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
 use super::{
-    Exchange, ExchangeError, ModbusDriver, PlannedRead, Point, Priority, Request, Response, Table, codec,
-    learn::Place, reply,
+    Exchange, ExchangeError, ModbusDriver, Point, Priority, Request, Response, Table, codec,
+    learn::{Learned, Place},
+    plan::PlannedRead,
+    reply,
 };
 use crate::DeviceError;
 
@@ -74,8 +76,7 @@ impl<'s, E: Exchange> Scan<'s, E> {
         if let Some(halves) = self.halves(part) {
             return self.narrow(part, halves, code, true).await;
         }
-        let now = Instant::now();
-        self.driver.learned.borrow_mut().refused(part.table, part.span(), Place::Point, code, now);
+        self.learn(|learned, now| learned.refused(part.table, part.span(), Place::Point, code, now));
         self.bad(part.members, Reason::Refused(code));
         Ok(())
     }
@@ -123,33 +124,47 @@ impl<'s, E: Exchange> Scan<'s, E> {
 
     /// Both halves were answered: what lies between them, the size of the whole, or a boundary is refused.
     async fn explain(&mut self, whole: Part<'_>, left: Part<'_>, right: Part<'_>) -> Result<(), DeviceError> {
+        let table = whole.table;
         let between = left.span().end..right.span().start;
-        if let (Ok(start), Ok(count)) = (u16::try_from(between.start), u16::try_from(between.len()))
-            && count > 0
-        {
-            let filler = Part { table: whole.table, start, count, members: &[] };
+        if let Some(filler) = Part::silent(table, &between) {
             match self.inquire(filler).await? {
                 Some(Ok(())) => {}
                 Some(Err(code)) => {
-                    let mut learned = self.driver.learned.borrow_mut();
-                    learned.refused(whole.table, between, Place::Between, code, Instant::now());
+                    self.learn(|learned, now| learned.refused(table, between, Place::Between, code, now));
                     return Ok(());
                 }
                 None => return Ok(()),
             }
         }
         // Asked once more, so that a passing mood of the device is no lasting lesson.
-        if let Some(Err(code)) = self.inquire(whole).await? {
-            let now = Instant::now();
-            let mut learned = self.driver.learned.borrow_mut();
-            if learned.has_answered(whole.table, whole.count) {
-                let boundary = left.span().end.min(right.span().start);
-                learned.refused(whole.table, boundary..boundary, Place::Between, code, now);
-            } else {
-                learned.too_many(whole.table, whole.count, code, now);
-            }
+        let Some(Err(code)) = self.inquire(whole).await? else { return Ok(()) };
+        if !self.driver.learned.borrow().has_answered(table, whole.count) {
+            self.learn(|learned, now| learned.too_many(table, whole.count, code, now));
+        } else if let Some(boundary) = self.boundary(table, between, right.span().end).await? {
+            self.learn(|learned, now| {
+                learned.refused(table, boundary..boundary, Place::Between, code, now);
+            });
         }
         Ok(())
+    }
+
+    /// Before or behind what lies between, which is readable by itself.
+    async fn boundary(
+        &mut self,
+        table: Table,
+        between: std::ops::Range<u32>,
+        end: u32,
+    ) -> Result<Option<u32>, DeviceError> {
+        let (true, Some(with_right)) = (!between.is_empty(), Part::silent(table, &(between.start..end)))
+        else {
+            return Ok(Some(between.end));
+        };
+        let answer = self.inquire(with_right).await?;
+        Ok(answer.map(|answer| if answer.is_ok() { between.start } else { between.end }))
+    }
+
+    fn learn(&self, lesson: impl FnOnce(&mut Learned, Instant)) {
+        lesson(&mut self.driver.learned.borrow_mut(), Instant::now());
     }
 
     /// Asks without making readings: answered, refused with a code, or nothing to learn from.
@@ -206,7 +221,7 @@ impl<'s, E: Exchange> Scan<'s, E> {
             Ok(response) => {
                 self.alive();
                 self.good(part, response);
-                self.driver.learned.borrow_mut().answered(part.table, &part.span(), Instant::now());
+                self.learn(|learned, now| learned.answered(part.table, &part.span(), now));
                 Ok(Outcome::Answered)
             }
             Err(ExchangeError::Exception(code)) => self.exception(part, code),
@@ -230,10 +245,7 @@ impl<'s, E: Exchange> Scan<'s, E> {
     fn exception(&mut self, part: Part<'_>, code: u8) -> Result<Outcome, DeviceError> {
         self.alive();
         match code {
-            1 => {
-                let mut learned = self.driver.learned.borrow_mut();
-                learned.table_refused(part.table, code, Instant::now());
-            }
+            1 => self.learn(|learned, now| learned.table_refused(part.table, code, now)),
             2 | 3 => return Ok(Outcome::Refused(code)),
             0x0A | 0x0B => return Err(DeviceError::UnitUnreachable { unit: self.driver.unit, code }),
             _ => {}
@@ -290,6 +302,12 @@ impl<'s, E: Exchange> Scan<'s, E> {
 }
 
 impl Part<'_> {
+    /// Addresses without points; `None` when there are none.
+    fn silent(table: Table, span: &std::ops::Range<u32>) -> Option<Self> {
+        let (start, count) = (u16::try_from(span.start).ok()?, u16::try_from(span.len()).ok()?);
+        (count > 0).then_some(Self { table, start, count, members: &[] })
+    }
+
     fn span(&self) -> std::ops::Range<u32> {
         u32::from(self.start)..u32::from(self.start) + u32::from(self.count)
     }

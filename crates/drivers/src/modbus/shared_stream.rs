@@ -26,6 +26,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug> Transport for T {}
 const FRAME_HEAD: usize = 3;
 /// The longest RTU frame (Modbus over Serial Line V1.02, 2.5.1).
 const BUFFER: usize = 256;
+/// Bytes after which the reader gives way, to timeouts too: more than any frame has.
+const MAX_TURN: usize = 2 * BUFFER;
 /// How much noise is thrown away at once; a line that never stops talking must not hold up everything else.
 const MAX_DISCARD: usize = 64 * 1024;
 
@@ -42,6 +44,8 @@ struct Inner {
     head: usize,
     /// Bytes handed on since the last frame.
     handed: usize,
+    /// Bytes handed on since a pause was made for others.
+    turn: usize,
     buffer: [u8; BUFFER],
     filled: std::ops::Range<usize>,
     ended: bool,
@@ -55,6 +59,7 @@ impl SharedStream {
             muted: false,
             head: FRAME_HEAD,
             handed: 0,
+            turn: 0,
             buffer: [0; BUFFER],
             filled: 0..0,
             ended: false,
@@ -71,6 +76,7 @@ impl SharedStream {
         let mut inner = self.lock();
         inner.head = FRAME_HEAD;
         inner.handed = 0;
+        inner.turn = 0;
         inner.muted = muted;
     }
 
@@ -117,6 +123,11 @@ impl Inner {
     }
 
     fn poll_single(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.turn >= MAX_TURN {
+            self.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let wanted = self.head.max(1).min(out.remaining());
         while self.filled.len() < wanted && !self.ended {
             ready!(self.poll_fill(cx))?;
@@ -126,6 +137,7 @@ impl Inner {
         self.filled.start += take;
         self.head = self.head.saturating_sub(take);
         self.handed += take;
+        self.turn += take;
         Poll::Ready(Ok(()))
     }
 }

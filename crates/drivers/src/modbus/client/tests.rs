@@ -301,3 +301,66 @@ async fn what_the_protocol_has_not_is_not_sent() {
     peer.read_to_end(&mut sent).await.unwrap();
     assert!(sent.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_identification_may_come_over_rtu_byte_by_byte() {
+    let (mut client, mut peer) = pair(Framing::Rtu);
+    let device = async {
+        let mut request = [0; 7];
+        peer.read_exact(&mut request).await.unwrap();
+        assert_eq!(request[..5], [1, 0x2B, 0x0E, 1, 0]);
+        let pdu = b"\x2B\x0E\x01\x01\x00\x00\x01\x00\x04Acme";
+        send_byte_by_byte(&mut peer, &rtu_frame(1, pdu)).await;
+    };
+    let request = Request::ReadDeviceIdentification(tokio_modbus::prelude::ReadCode::Basic, 0);
+    let (result, ()) = tokio::join!(client.call(1, &request, TIMEOUT), device);
+    let Ok(Response::ReadDeviceIdentification(identification)) = result else { panic!("{result:?}") };
+    assert_eq!(&identification.device_id_objects[0].value[..], b"Acme");
+}
+
+/// A line on which somebody never stops talking.
+#[derive(Debug)]
+struct Babble;
+
+impl tokio::io::AsyncRead for Babble {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        out: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        out.initialize_unfilled().fill(0x55);
+        out.set_filled(out.capacity());
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Babble {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        data: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::task::Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_never_falls_silent_holds_nobody_up() {
+    let mut client = Client::attach(Babble, Framing::Rtu);
+    let result = client.call(1, &read(0), Duration::from_millis(200)).await;
+    assert!(matches!(result, Err(CallError::Garbled { .. })), "{result:?}");
+}

@@ -338,6 +338,21 @@ async fn a_tag_that_does_not_exist_has_a_bad_reading() {
     assert_eq!((out[0].tag, out[0].quality), (7, Quality::Bad));
 }
 
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    assert_eq!(DriverSettings::default().validate(), Ok(()));
+    let with = |change: fn(&mut DriverSettings)| {
+        let mut settings = DriverSettings::default();
+        change(&mut settings);
+        settings.validate().unwrap_err()
+    };
+    let error = with(|settings| settings.plan.max_registers_per_request = 126);
+    assert_eq!(error.to_string(), "max_registers_per_request must be from 1 to 125, not 126");
+    assert_eq!(with(|settings| settings.plan.max_bits_per_request = 0).key, "max_bits_per_request");
+    assert_eq!(with(|settings| settings.hole_retry = Duration::ZERO).key, "hole_retry");
+    assert_eq!(with(|settings| settings.hole_retry_max = Duration::from_secs(1)).key, "hole_retry_max");
+}
+
 fn any_points() -> impl Strategy<Value = Vec<Point>> {
     let types = [DataType::Uint16, DataType::Uint32, DataType::Uint64];
     let point = (0_u16..300, prop::sample::select(types.to_vec())).prop_map(|(offset, of)| at(offset, of));
@@ -345,7 +360,7 @@ fn any_points() -> impl Strategy<Value = Vec<Point>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn whatever_a_device_refuses_every_readable_tag_is_read_in_every_scan(
