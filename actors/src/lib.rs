@@ -10,3 +10,4 @@ pub mod plc;
 pub mod router;
 pub mod sequence;
 pub mod supervision;
+pub mod websocket;

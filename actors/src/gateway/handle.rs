@@ -206,16 +206,11 @@ impl Gateway {
     /// What applying this list would do.
     pub fn plan(&self, devices: &[DeviceSettings]) -> Changes {
         let mut changes = Changes::between(&self.0.registry.settings(), &by_id(devices));
-        changes.actors = self.actors(&changes);
+        let altered = changes.changed.iter().map(|change| &change.id);
+        let concerned = changes.added.iter().chain(&changes.removed).chain(altered);
+        changes.actors = concerned.map(|id| device_path(id)).collect();
+        changes.actors.sort_unstable();
         changes
-    }
-
-    fn actors(&self, changes: &Changes) -> Vec<String> {
-        let changed = changes.changed.iter().map(|change| &change.id);
-        let concerned = changes.added.iter().chain(&changes.removed).chain(changed);
-        let mut paths: Vec<_> = concerned.map(|id| device_path(id)).collect();
-        paths.sort_unstable();
-        paths
     }
 
     /// Makes the devices that run those of the list: only the actors concerned are touched. When any settings
@@ -284,7 +279,7 @@ impl Gateway {
         links: &mut Links,
         touched: &mut Vec<String>,
     ) -> Result<(), TreeError> {
-        let (line, worker, new_link) = links.acquire(&device.link, self.0.settings.limits.link_queue);
+        let (line, worker, is_new) = links.acquire(&device.link, self.0.settings.limits.link_queue);
         let placement = Placement::Worker(worker);
         let link_path =
             format!("{LINKS}/{}", crate::supervision::encode_name(&device.link.target.to_string()));
@@ -292,12 +287,12 @@ impl Gateway {
         let shared = self.0.shared.clone();
         let phases: Vec<_> = device.groups.iter().map(|_| shared.phases.next()).collect();
         let (settings, device) = (Arc::new(settings), Arc::new(device));
-        let ports = Slot::empty();
+        let address = Slot::empty();
         let entry = DeviceEntry {
             settings: Arc::clone(&settings),
             tags: Arc::clone(&device.tags),
             device: Arc::clone(&device),
-            ports: ports.clone(),
+            ports: address.clone(),
             path: path.clone(),
             link_path: link_path.clone(),
         };
@@ -305,7 +300,7 @@ impl Gateway {
         if let Some(router) = self.router() {
             let _ = router.register.send(RegisterDevice(Arc::clone(&device.tags))).await;
         }
-        if new_link {
+        if is_new {
             self.begin(LINKS, link::spec(Arc::clone(&line), placement));
             touched.push(link_path);
         }
@@ -313,7 +308,7 @@ impl Gateway {
             settings,
             device,
             line,
-            address: ports,
+            address,
             shared,
             driver: Arc::new(plc::modbus),
             phases: phases.into(),

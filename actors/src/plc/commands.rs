@@ -66,10 +66,10 @@ impl Desk {
     }
 
     fn remember(&mut self, id: &Arc<str>) {
-        if self.order.len() >= self.remembered {
-            if let Some(oldest) = self.order.pop_front() {
-                self.seen.remove(&oldest);
-            }
+        if self.order.len() >= self.remembered
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
         }
         self.seen.insert(Arc::clone(id));
         self.order.push_back(Arc::clone(id));

@@ -83,8 +83,8 @@ pub fn compile(settings: &DeviceSettings) -> Result<CompiledDevice, Vec<Settings
 struct Problems(Vec<SettingsProblem>);
 
 impl Problems {
-    fn add(&mut self, key: impl Into<String>, problem: impl ToString) {
-        self.0.push(SettingsProblem { key: key.into(), problem: problem.to_string() });
+    fn add(&mut self, key: impl Into<String>, problem: impl Into<String>) {
+        self.0.push(SettingsProblem { key: key.into(), problem: problem.into() });
     }
 
     fn add_if(&mut self, wrong: bool, key: &str, problem: &str) {
@@ -96,10 +96,10 @@ impl Problems {
 
 fn check_device(settings: &DeviceSettings, problems: &mut Problems) {
     if let Err(error) = check_id(&settings.id) {
-        problems.add("id", error);
+        problems.add("id", error.to_string());
     }
     if let Err(error) = check_id(&settings.tenant) {
-        problems.add("tenant", error);
+        problems.add("tenant", error.to_string());
     }
     let periods = MIN_PERIOD..=MAX_PERIOD;
     problems.add_if(
@@ -156,7 +156,7 @@ fn link(settings: &DeviceSettings, problems: &mut Problems) -> Option<LinkSettin
             pause_between_requests: settings.pause_between_requests,
         }),
         Err(error) => {
-            problems.add("address", error);
+            problems.add("address", error.to_string());
             None
         }
     }

@@ -91,9 +91,8 @@ impl Node {
             Phase::Starting if self.alarmed => ChildState::Failed,
             Phase::Starting if !self.failures.is_empty() => ChildState::Backoff,
             Phase::Starting | Phase::Running => ChildState::Running,
-            Phase::Backoff => ChildState::Backoff,
+            Phase::Backoff | Phase::Stopping(Then::Start) => ChildState::Backoff,
             Phase::Parked => ChildState::Failed,
-            Phase::Stopping(Then::Start) => ChildState::Backoff,
             Phase::Stopping(_) | Phase::Stopped => ChildState::Stopped,
         }
     }

@@ -20,10 +20,10 @@ impl Tree {
         self.check_order(order)?;
         if order.kind != OrderKind::Stop {
             self.start_branches(&order.path);
-        } else if let Some(node) = self.nodes.get_mut(&order.path) {
-            if matches!(node.body, Body::Branch(_)) {
-                node.enter(Phase::Stopped);
-            }
+        } else if let Some(node) = self.nodes.get_mut(&order.path)
+            && matches!(node.body, Body::Branch(_))
+        {
+            node.enter(Phase::Stopped);
         }
         let mut leaves = self.leaves(&order.path);
         if order.kind != OrderKind::Stop {
