@@ -1,0 +1,99 @@
+//! REST and the entrance of the live feed: what programs and people ask of a running gateway.
+//!
+//! One file per resource. Asks actors and waits for their answers; decides nothing about devices, holds no
+//! state of its own, and knows no file. Serves one listener that somebody else has bound.
+
+mod actors;
+mod alarms;
+mod body;
+mod config;
+mod control;
+mod devices;
+pub mod discover;
+pub mod dto;
+mod endpoint;
+mod error;
+mod events;
+mod health;
+mod hosts;
+mod kind;
+mod live;
+mod metrics;
+mod middleware;
+mod openapi;
+mod paging;
+mod path;
+mod query;
+mod readiness;
+pub mod schemas;
+mod settings;
+mod shape;
+mod state;
+mod tags;
+
+use std::{io, net::TcpListener};
+
+use actix_web::{
+    App, HttpServer,
+    dev::Server,
+    http::Method,
+    middleware::{Compress, from_fn},
+    web::Data,
+};
+
+pub use control::{ConfigControl, ControlError, ReloadReport};
+pub use discover::{AddressRange, DiscoverySettings};
+pub use error::{Details, KeyProblem, Kind, Problem};
+pub use openapi::description;
+pub use readiness::Readiness;
+pub use settings::ApiSettings;
+pub use state::ApiState;
+
+use endpoint::Endpoint;
+
+/// All paths there are.
+fn endpoints() -> Vec<Endpoint> {
+    let resources = [
+        devices::endpoints,
+        tags::endpoints,
+        actors::endpoints,
+        events::endpoints,
+        alarms::endpoints,
+        config::endpoints,
+        health::endpoints,
+        metrics::endpoints,
+        live::endpoints,
+        openapi::endpoints,
+    ];
+    resources.into_iter().flat_map(|of_resource| of_resource()).collect()
+}
+
+/// Method and path of everything that is served, paths as in the description.
+pub fn routes() -> Vec<(Method, &'static str)> {
+    endpoints().iter().flat_map(|endpoint| endpoint.documented().to_vec()).collect()
+}
+
+/// Serves HTTP on a bound listener; must run inside an actix system. Ends when its handle is told to stop.
+///
+/// # Errors
+/// When the listener can't be taken over.
+pub fn serve(listener: TcpListener, state: ApiState) -> io::Result<Server> {
+    let settings = state.settings().clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::new(state.clone()))
+            .configure(|config| endpoints().into_iter().for_each(|endpoint| endpoint.register(config)))
+            .wrap(Compress::default())
+            .wrap(from_fn(middleware::envelope))
+    });
+    let keep_alive = (!settings.keep_alive.is_zero()).then_some(settings.keep_alive);
+    let server = server
+        .workers(settings.workers)
+        .max_connections(settings.max_connections)
+        .keep_alive(keep_alive)
+        .client_request_timeout(settings.client_request_timeout)
+        .shutdown_timeout(settings.shutdown_timeout.as_secs())
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}

@@ -1,0 +1,123 @@
+//! What the handlers share.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bifrost_actors::{
+    gateway::{DeviceEntry, Gateway},
+    plc::DevicePorts,
+    router::RouterPorts,
+};
+use tokio::sync::{Mutex, Semaphore};
+
+use super::{
+    control::ConfigControl,
+    discover::{self, DiscoverySettings},
+    error::{Kind, Problem},
+    readiness::Readiness,
+    settings::ApiSettings,
+};
+
+/// What the handlers share; cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    gateway: Gateway,
+    control: Arc<dyn ConfigControl>,
+    readiness: Readiness,
+    settings: Arc<ApiSettings>,
+    discovery: Arc<DiscoverySettings>,
+    /// One change of the configuration at a time: who looks and then changes must not be overtaken.
+    pub(super) changing: Arc<Mutex<()>>,
+    /// One discovery at a time: two would share neither their bounds nor the network's patience.
+    pub(super) discovering: Arc<Mutex<()>>,
+    /// Places for WebSocket clients.
+    pub(super) websocket_places: Arc<Semaphore>,
+    started: Instant,
+}
+
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+impl ApiState {
+    /// The running gateway, who keeps its configuration, and what it waits for.
+    pub fn new(
+        gateway: Gateway,
+        control: Arc<dyn ConfigControl>,
+        readiness: Readiness,
+        settings: ApiSettings,
+        discovery: DiscoverySettings,
+    ) -> Self {
+        Self {
+            gateway,
+            control,
+            readiness,
+            websocket_places: Arc::new(Semaphore::new(settings.websocket_max_clients)),
+            settings: Arc::new(settings),
+            discovery: Arc::new(discovery),
+            changing: Arc::default(),
+            discovering: Arc::default(),
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    pub(super) fn control(&self) -> Arc<dyn ConfigControl> {
+        Arc::clone(&self.control)
+    }
+
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    pub(super) fn settings(&self) -> &ApiSettings {
+        &self.settings
+    }
+
+    pub(super) fn discovery(&self) -> &DiscoverySettings {
+        &self.discovery
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The device of this id, or 404.
+    pub(super) fn device(&self, id: &str) -> Result<Arc<DeviceEntry>, Problem> {
+        self.gateway.device(id).ok_or_else(|| Problem::unknown_device(id))
+    }
+
+    /// The router, or 503 while it is being rebuilt.
+    pub(super) fn router(&self) -> Result<RouterPorts, Problem> {
+        self.gateway.router().ok_or_else(|| rebuilt("the router"))
+    }
+
+    /// How long an answer at this path may take; discovery keeps a deadline of its own.
+    pub(super) fn time_limit(&self, path: &str) -> Duration {
+        match path {
+            discover::PATH => self.settings.request_timeout + self.discovery.deadline,
+            _ => self.settings.request_timeout,
+        }
+    }
+}
+
+/// The device's actor, or 503 while it is being rebuilt.
+pub(super) fn ports(device: &DeviceEntry) -> Result<DevicePorts, Problem> {
+    device.ports.get().ok_or_else(|| rebuilt(&format!("the actor of device {:?}", device.settings.id)))
+}
+
+/// Somebody isn't there now and comes back.
+pub(super) fn rebuilt(who: &str) -> Problem {
+    Problem::new(
+        Kind::NotReady,
+        format!("{who} is stopped or being rebuilt; ask again, and see GET /api/actors"),
+    )
+}

@@ -1,0 +1,245 @@
+//! `/api/tags/read` and `/api/tags/write`: values now, straight from the device, and orders to write one.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Json};
+use bifrost_actors::{
+    gateway::DeviceEntry,
+    plc::{ReadPoint, ReadTags, WriteTag},
+    router::{LastTag, ReadLast, Unknown},
+};
+use bifrost_drivers::{
+    DeviceError,
+    modbus::{Address, Point},
+};
+use bifrost_model::{
+    Command, CommandResult, CommandStatus, DataType, DeviceTags, TagClass, TagInfo, check_id,
+};
+
+use super::{
+    body::Body,
+    dto::{ReadAnswer, ReadQuery, ReadRequest, Tags, WriteRequest},
+    endpoint::Endpoint,
+    error::{KeyProblem, Kind, Problem},
+    query::Query,
+    schemas,
+    state::{ApiState, ports, rebuilt},
+};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::at("/api/tags/read").get(read_by_query).post(read),
+        Endpoint::at("/api/tags/write").post(write),
+    ]
+}
+
+/// Reads tags from the device now; see `POST`.
+#[utoipa::path(
+    get, path = "/api/tags/read", tag = "tags", operation_id = "read_tags_by_query", params(ReadQuery),
+    responses(
+        (status = 200, description = "What was read", body = ReadAnswer),
+        (status = 404, description = "No such device or tag"),
+        (status = 502, description = "The device can't be reached"),
+        (status = 503, description = "Too much is waiting for the device, or its actor is being rebuilt"),
+        (status = 504, description = "The device didn't answer in time"),
+    )
+)]
+pub(super) async fn read_by_query(
+    state: Data<ApiState>,
+    query: Query<ReadQuery>,
+) -> Result<Json<ReadAnswer>, Problem> {
+    answer(&state, query.0.into()).await
+}
+
+/// Reads tags from the device now, outside of its schedule, or their last known values.
+///
+/// A tag that the device refuses has quality BAD and says why; the others are not harmed.
+#[utoipa::path(
+    post, path = "/api/tags/read", tag = "tags", operation_id = "read_tags", request_body = ReadRequest,
+    responses(
+        (status = 200, description = "What was read", body = ReadAnswer),
+        (status = 404, description = "No such device or tag"),
+        (status = 502, description = "The device can't be reached"),
+        (status = 503, description = "Too much is waiting for the device, or its actor is being rebuilt"),
+        (status = 504, description = "The device didn't answer in time"),
+    )
+)]
+pub(super) async fn read(
+    state: Data<ApiState>,
+    body: Body<ReadRequest>,
+) -> Result<Json<ReadAnswer>, Problem> {
+    answer(&state, body.0).await
+}
+
+async fn answer(state: &ApiState, asked: ReadRequest) -> Result<Json<ReadAnswer>, Problem> {
+    check_combination(&asked)?;
+    let device = state.device(&asked.device_id)?;
+    let tags = match (&asked.tag_address, asked.cached) {
+        (Some(address), _) => vec![read_point(&device, address, &asked).await?],
+        (None, true) => read_last(state, &device, asked.tag_ids).await?,
+        (None, false) => read_now(&device, asked.tag_ids.as_deref()).await?,
+    };
+    Ok(Json(ReadAnswer { device_id: asked.device_id, count: tags.len(), tags: Tags(tags) }))
+}
+
+/// What can't be meant together.
+fn check_combination(asked: &ReadRequest) -> Result<(), Problem> {
+    let point = asked.tag_address.is_some();
+    let alone = "says how tag_address is read; of tags it is configured";
+    let checks = [
+        ("tag_ids", point && asked.tag_ids.is_some(), "tag_ids and tag_address exclude each other"),
+        ("cached", point && asked.cached, "what is no tag has no last known value; leave cached out"),
+        ("data_type", !point && asked.data_type.is_some(), alone),
+        ("byte_order", !point && asked.byte_order.is_some(), alone),
+        ("scale", !point && asked.scale.is_some(), alone),
+        ("offset", !point && asked.offset.is_some(), alone),
+    ];
+    let wrong = checks.into_iter().filter(|(_, wrong, _)| *wrong);
+    let errors: Vec<_> = wrong.map(|(key, _, reason)| KeyProblem::new(key, reason)).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::of_keys(Kind::InvalidBody, errors)) }
+}
+
+async fn read_last(
+    state: &ApiState,
+    device: &DeviceEntry,
+    tag_ids: Option<Vec<String>>,
+) -> Result<Vec<LastTag>, Problem> {
+    let ask = ReadLast { device_id: Arc::clone(device.tags.device_id()), tag_ids };
+    let last = state.router()?.read_last.send(ask).await.map_err(|_| rebuilt("the router"))?;
+    last.map_err(|error| unknown(&error))
+}
+
+async fn read_now(device: &DeviceEntry, tag_ids: Option<&[String]>) -> Result<Vec<LastTag>, Problem> {
+    let tags = match tag_ids {
+        Some(ids) => indices(&device.tags, ids)?,
+        None => (0..).zip(device.tags.tags()).map(|(index, _)| index).collect(),
+    };
+    let read = ports(device)?.read.send(ReadTags(tags)).await.map_err(|_| away(device))?;
+    read.map_err(|error| unreachable_device(device, &error))
+}
+
+fn indices(tags: &DeviceTags, ids: &[String]) -> Result<Vec<u32>, Problem> {
+    let (found, missing): (Vec<_>, Vec<_>) =
+        ids.iter().map(|id| tags.index_of(id).ok_or(id)).partition(Result::is_ok);
+    let missing: Vec<_> = missing.into_iter().filter_map(Result::err).collect();
+    match missing.first() {
+        None => Ok(found.into_iter().flatten().collect()),
+        Some(first) => {
+            let errors =
+                missing.iter().map(|id| KeyProblem::new("tag_ids", format!("no tag {id:?}"))).collect();
+            Err(unknown_tag(tags.device_id(), first).with_errors(errors))
+        }
+    }
+}
+
+async fn read_point(device: &DeviceEntry, text: &str, asked: &ReadRequest) -> Result<LastTag, Problem> {
+    let refused =
+        |reason: String| Problem::of_keys(Kind::InvalidBody, vec![KeyProblem::new("tag_address", reason)]);
+    let address: Address = text.parse().map_err(|error| refused(format!("{error}")))?;
+    let of_bits = address.table.is_bits() || address.bit.is_some();
+    let data_type = asked.data_type.unwrap_or(if of_bits { DataType::Bool } else { DataType::Uint16 });
+    let (scale, offset) = (asked.scale.unwrap_or(1.0), asked.offset.unwrap_or(0.0));
+    let point = Point::new(address, data_type, asked.byte_order.unwrap_or_default(), scale, offset);
+    let point = point.map_err(|error| refused(error.to_string()))?;
+    let read = ports(device)?.read_point.send(ReadPoint(point)).await.map_err(|_| away(device))?;
+    let read = read.map_err(|error| unreachable_device(device, &error))?;
+    let mut reading = read.reading;
+    reading.tag = 0;
+    let device = Arc::new(point_as_tag(device, text, data_type));
+    Ok(LastTag { device, reading, timestamp: read.timestamp, seq: None })
+}
+
+/// A device with the one point as its tag, so that it is shown as tags are.
+fn point_as_tag(device: &DeviceEntry, address: &str, data_type: DataType) -> DeviceTags {
+    let info = TagInfo {
+        id: address.into(),
+        name: address.into(),
+        address: address.into(),
+        data_type,
+        unit: "".into(),
+        description: "".into(),
+        writable: false,
+        class: TagClass::Telemetry,
+    };
+    DeviceTags::new(Arc::clone(device.tags.device_id()), Arc::clone(device.tags.tenant()), vec![info])
+}
+
+fn away(device: &DeviceEntry) -> Problem {
+    rebuilt(&format!("the actor of device {:?}", device.settings.id))
+}
+
+fn unknown_tag(device: &str, tag: &str) -> Problem {
+    let detail = format!("device {device:?} has no tag {tag:?}; see GET /api/devices/{{id}}/tags");
+    Problem::new(Kind::UnknownTag, detail)
+}
+
+/// What the router doesn't know.
+pub(super) fn unknown(error: &Unknown) -> Problem {
+    match error {
+        Unknown::Device(id) => Problem::unknown_device(id),
+        Unknown::Tag { device, tag } => unknown_tag(device, tag),
+    }
+}
+
+fn unreachable_device(device: &DeviceEntry, error: &DeviceError) -> Problem {
+    let kind = match error {
+        DeviceError::Timeout(_) => Kind::DeviceTimeout,
+        DeviceError::Busy => Kind::DeviceBusy,
+        DeviceError::Offline(_) | DeviceError::Transport(_) | DeviceError::UnitUnreachable { .. } => {
+            Kind::DeviceUnreachable
+        }
+    };
+    let settings = &device.settings;
+    Problem::new(kind, format!("device {:?} at {}: {error}", settings.id, settings.address))
+}
+
+/// Writes one tag, ahead of all waiting reads.
+///
+/// Every command that could be understood is answered with 200 and what became of it; the same
+/// `command_id` is carried out once.
+#[utoipa::path(
+    post, path = "/api/tags/write", tag = "tags", operation_id = "write_tag", request_body = WriteRequest,
+    responses(
+        (status = 200, description = "What became of it", body = schemas::CommandResultSchema),
+        (status = 400, description = "The command can't be understood"),
+        (status = 404, description = "No such device or tag"),
+    )
+)]
+pub(super) async fn write(
+    state: Data<ApiState>,
+    body: Body<WriteRequest>,
+) -> Result<Json<CommandResult>, Problem> {
+    let asked = body.0;
+    let device = state.device(&asked.device_id)?;
+    if device.tags.index_of(&asked.tag_id).is_none() {
+        return Err(unknown_tag(&asked.device_id, &asked.tag_id));
+    }
+    let command_id: Arc<str> = match asked.command_id {
+        Some(id) => check_command_id(id)?.into(),
+        // 128 random bits: nobody makes up the same.
+        None => format!("{:032x}", rand::random::<u128>()).into(),
+    };
+    let command = Command {
+        command_id: Arc::clone(&command_id),
+        tag_id: asked.tag_id.into(),
+        value: asked.value,
+        expires_at: asked.expires_at,
+        read_back: asked.read_back,
+    };
+    let Some(ports) = device.ports.get() else {
+        let why = "the device's actor is stopped or being rebuilt; nothing was sent";
+        return Ok(Json(CommandResult::not_ok(command_id, CommandStatus::Rejected, why)));
+    };
+    let result = ports.write.send(WriteTag(command)).await.unwrap_or_else(|_| {
+        let why = "the device's actor ended meanwhile; whether it was written isn't known";
+        CommandResult::not_ok(command_id, CommandStatus::Failed, why)
+    });
+    Ok(Json(result))
+}
+
+fn check_command_id(id: String) -> Result<String, Problem> {
+    let refused =
+        |error| Problem::of_keys(Kind::InvalidBody, vec![KeyProblem::new("command_id", format!("{error}"))]);
+    check_id(&id).map_err(refused)?;
+    Ok(id)
+}
