@@ -23,6 +23,8 @@ mod unavailable;
 use bifrost_actors::{gateway::LimitSettings, plc::DeviceSettings, supervision::SupervisionSettings};
 use serde::{Deserialize, Serialize};
 
+use crate::api::{ApiSettings, DiscoverySettings};
+
 pub use devices::check_devices;
 pub use environment::process_environment;
 pub use load::LoadOptions;
@@ -65,14 +67,12 @@ impl Config {
     fn problems(&self) -> Vec<Problem> {
         let supervision = self.supervision.validate().into_iter();
         let supervision = supervision.map(|bad| (bad.key, bad.problem.to_owned())).collect();
-        let limits = self.limits.validate().into_iter();
-        let limits = limits.map(|(key, problem)| (key.to_owned(), problem.to_owned())).collect();
         let sections: [(&str, Vec<(String, String)>); 8] = [
             ("gateway", self.gateway.flaws()),
             ("supervision", supervision),
-            ("limits", limits),
-            ("api", self.api.flaws()),
-            ("discovery", self.discovery.flaws()),
+            ("limits", owned(self.limits.validate())),
+            ("api", owned(self.api.validate())),
+            ("discovery", owned(self.discovery.validate())),
             ("logging", self.logging.flaws()),
             ("security", self.security.flaws()),
             ("messaging", self.messaging.flaws()),
@@ -82,4 +82,8 @@ impl Config {
         });
         problems.collect()
     }
+}
+
+fn owned(flaws: Vec<(&'static str, &'static str)>) -> Vec<(String, String)> {
+    flaws.into_iter().map(|(key, problem)| (key.to_owned(), problem.to_owned())).collect()
 }

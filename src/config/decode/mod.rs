@@ -12,9 +12,9 @@ pub(crate) use fault::{Fault, What, nearest};
 use reader::Reader;
 
 use super::{
-    key::KeyPath,
+    key::{KeyPath, Step},
     problem::Problem,
-    source::{Kind, Node},
+    source::{Entry, Kind, Node},
 };
 
 /// More faults than this in one part are reported as one.
@@ -68,10 +68,24 @@ pub(crate) fn decode_strictly<T: DeserializeOwned>(node: &Node, base: &KeyPath) 
 
 /// The keys that a section of type `T` knows.
 pub(crate) fn known_keys<T: DeserializeOwned>() -> &'static [&'static str] {
-    let nonsense = super::source::Entry { key: "\u{0}".to_owned(), line: 0, value: Node::new(0, Kind::Null) };
-    match T::deserialize(Reader(&Node::new(0, Kind::Map(vec![nonsense])))) {
-        Err(Fault { what: What::UnknownKey(_, known), .. }) => known,
-        _ => &[],
+    known_keys_at::<T>(&[]).unwrap_or_default()
+}
+
+/// The keys of the section at these steps within `T`; nothing where there is no section.
+pub(crate) fn known_keys_at<T: DeserializeOwned>(steps: &[Step]) -> Option<&'static [&'static str]> {
+    // Asking with a key that nobody has makes serde name those that there are.
+    let section = |key: &str, value| {
+        let entry = Entry { key: key.to_owned(), line: 0, value };
+        Node::new(0, Kind::Map(vec![entry]))
+    };
+    let nonsense = section("\u{0}", Node::new(0, Kind::Null));
+    let tree = steps.iter().rev().fold(nonsense, |inner, step| match step {
+        Step::Key(key) => section(key, inner),
+        Step::Index(_) => Node::new(0, Kind::List(vec![inner])),
+    });
+    match T::deserialize(Reader(&tree)) {
+        Err(Fault { what: What::UnknownKey(key, known), .. }) if key == "\u{0}" => Some(known),
+        _ => None,
     }
 }
 

@@ -1,11 +1,8 @@
 //! What the sections of the configuration may say: shapes, defaults and what can't work.
 //!
-//! The sections of the running system live beside it, in `bifrost-actors`; these are those of the process
-//! around it, and those that later parts will own.
+//! Each section lives beside its owner, in `bifrost-actors` or [`crate::api`]; these are those of the process
+//! itself, and those of parts that are still to come.
 
-mod api;
-mod cidr;
-mod discovery;
 mod gateway;
 mod industrial_security;
 mod logging;
@@ -15,9 +12,6 @@ pub mod size;
 mod spool;
 mod template;
 
-pub use api::ApiSettings;
-pub use cidr::Cidr;
-pub use discovery::DiscoverySettings;
 pub use gateway::{GatewaySection, PerformanceSettings};
 pub use industrial_security::{ComplianceMode, IndustrialSecuritySettings, ProtocolEncryption};
 pub use logging::{LogFormat, LoggingSettings};
