@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{
     error::{Kind, Problem},
     shape,
-    state::ApiState,
+    state::Bounds,
 };
 
 /// A type that a body can have.
@@ -31,9 +31,10 @@ impl<T: RequestBody> FromRequest for Body<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
         let (payload, announced) = (payload.take(), announced_length(request));
-        let limits = limits(request).and_then(|limits| check_media_type(request).map(|()| limits));
+        let bounds = bounds(request).and_then(|bounds| check_media_type(request).map(|()| bounds));
         Box::pin(async move {
-            let (max_body, time) = limits?;
+            let bounds = bounds?;
+            let (max_body, time) = (bounds.max_body, bounds.body_time);
             if announced.is_some_and(|length| length > max_body) {
                 return Err(too_large(max_body));
             }
@@ -44,12 +45,9 @@ impl<T: RequestBody> FromRequest for Body<T> {
     }
 }
 
-fn limits(request: &HttpRequest) -> Result<(usize, Duration), Problem> {
-    let state = request.app_data::<Data<ApiState>>();
-    let settings = state.map(|state| state.settings());
-    settings
-        .map(|settings| (settings.max_body, settings.client_request_timeout))
-        .ok_or_else(|| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, "the server has no settings"))
+fn bounds(request: &HttpRequest) -> Result<Data<Bounds>, Problem> {
+    let missing = || Problem::new(Kind::Internal, "the server was built without bounds");
+    request.app_data::<Data<Bounds>>().cloned().ok_or_else(missing)
 }
 
 fn announced_length(request: &HttpRequest) -> Option<usize> {

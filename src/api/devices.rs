@@ -161,6 +161,7 @@ async fn put(
     device: DeviceSettings,
     wanted: Wanted,
 ) -> Result<DeviceChanged, Problem> {
+    check_tags_file(&device)?;
     let id = device.id.clone();
     let control = state.control();
     let shared = state.clone();
@@ -174,6 +175,15 @@ async fn put(
     })
     .await?;
     Ok(DeviceChanged { device: detail(state, &id).await?, changes })
+}
+
+/// Whoever reaches the port must not choose which of the gateway's files are read.
+fn check_tags_file(device: &DeviceSettings) -> Result<(), Problem> {
+    if device.tags_file.is_none() {
+        return Ok(());
+    }
+    let reason = "is for the configuration file alone; send the tags themselves under tags";
+    Err(Problem::of_keys(Kind::InvalidSettings, vec![KeyProblem::new("tags_file", reason)]))
 }
 
 fn exists(id: &str) -> Problem {

@@ -176,6 +176,9 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut builder = HttpResponse::build(self.status());
         builder.insert_header((header::CONTENT_TYPE, CONTENT_TYPE));
+        if let Some(id) = &self.request_id {
+            builder.insert_header((super::middleware::REQUEST_ID, id.as_str()));
+        }
         if let Some(allow) = &self.allow {
             builder.insert_header((header::ALLOW, allow.as_str()));
         }

@@ -20,7 +20,7 @@ use futures_util::FutureExt as _;
 use super::{
     error::{Kind, Problem},
     hosts,
-    state::ApiState,
+    state::Bounds,
 };
 
 /// Names a request: in answers, problems and logs.
@@ -78,12 +78,12 @@ fn is_id(id: &str) -> bool {
 
 /// Wraps every request and every answer.
 pub(super) async fn envelope(
-    state: Data<ApiState>,
+    bounds: Data<Bounds>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let asked = Asked::of(&request);
-    let mut response = match answer(&state, request, next).await {
+    let mut response = match answer(&bounds, request, next).await {
         Ok(response) => response.map_into_boxed_body(),
         Err(problem) => return Err(fail(&asked, problem).into()),
     };
@@ -107,12 +107,12 @@ fn fail(asked: &Asked, problem: Problem) -> Problem {
 
 /// The answer of whoever is asked, within its time; a panic ends this request and nothing else.
 async fn answer<B: MessageBody + 'static>(
-    state: &ApiState,
+    bounds: &Bounds,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Problem> {
     hosts::check(request.head())?;
-    let limit = state.time_limit(request.path());
+    let limit = bounds.answer_time(request.path());
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
     match tokio::time::timeout(limit, answer).await {
         Ok(Ok(Ok(response))) => Ok(response),
@@ -156,7 +156,88 @@ fn method_not_allowed(headers: &HeaderMap) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use actix_web::{
+        App, HttpResponse,
+        middleware::from_fn,
+        test::{TestRequest, init_service},
+        web,
+    };
+    use serde_json::Value;
+
     use super::*;
+
+    async fn panics() -> HttpResponse {
+        panic!("boom")
+    }
+
+    async fn never_answers() -> HttpResponse {
+        std::future::pending().await
+    }
+
+    async fn fails() -> Result<HttpResponse, Error> {
+        Err(actix_web::error::ErrorNotAcceptable("nothing that you accept"))
+    }
+
+    async fn ask(path: &str, host: &str) -> (u16, HeaderMap, Value) {
+        let bounds = Bounds {
+            max_body: 1024,
+            body_time: Duration::from_secs(1),
+            answer_time: Duration::from_millis(50),
+            discovery_time: Duration::from_secs(1),
+        };
+        let app = App::new()
+            .app_data(Data::new(bounds))
+            .route("/panics", web::get().to(panics))
+            .route("/never", web::get().to(never_answers))
+            .route("/fails", web::get().to(fails))
+            .service(web::resource("/fine").route(web::get().to(HttpResponse::Ok)))
+            .wrap(from_fn(envelope));
+        let app = init_service(app).await;
+        let request = TestRequest::with_uri(path).insert_header((header::HOST, host));
+        let response = match actix_web::dev::Service::call(&app, request.to_request()).await {
+            Ok(response) => response,
+            Err(error) => {
+                let response = error.error_response();
+                ServiceResponse::new(TestRequest::default().to_http_request(), response)
+            }
+        };
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = actix_web::body::to_bytes(response.into_body()).await.unwrap_or_default();
+        (status, headers, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[actix_web::test]
+    async fn every_failure_is_a_problem_that_names_its_request() {
+        for (path, host, status, slug) in [
+            ("/panics", "localhost", 500, "urn:bifrost:problem:internal"),
+            ("/never", "localhost", 504, "urn:bifrost:problem:request-timeout"),
+            ("/fails", "localhost", 406, "about:blank"),
+            ("/nowhere", "localhost", 404, "urn:bifrost:problem:unknown-path"),
+            ("/fine", "evil.example", 403, "urn:bifrost:problem:foreign-host"),
+        ] {
+            let (answered, headers, problem) = ask(path, host).await;
+            assert_eq!((answered, problem["type"].as_str()), (status, Some(slug)), "{path}: {problem}");
+            assert_eq!(headers.get(header::CONTENT_TYPE).unwrap(), "application/problem+json");
+            assert_eq!(headers.get(header::X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff");
+            assert_eq!(
+                (problem["instance"].as_str(), problem["status"].as_u64()),
+                (Some(path), Some(status.into()))
+            );
+            assert_eq!(headers.get(REQUEST_ID).unwrap(), problem["request_id"].as_str().unwrap());
+        }
+    }
+
+    #[actix_web::test]
+    async fn what_goes_well_is_protected_and_named() {
+        let (status, headers, _) = ask("/fine", "127.0.0.1:8080").await;
+        assert_eq!(
+            (status, headers.get(header::CACHE_CONTROL).unwrap().to_str().unwrap()),
+            (200, "no-store")
+        );
+        assert!(headers.contains_key(REQUEST_ID));
+    }
 
     #[test]
     fn only_harmless_request_ids_are_taken_over() {

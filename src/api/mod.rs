@@ -81,6 +81,7 @@ pub fn serve(listener: TcpListener, state: ApiState) -> io::Result<Server> {
     let settings = state.settings().clone();
     let server = HttpServer::new(move || {
         App::new()
+            .app_data(Data::new(state.bounds()))
             .app_data(Data::new(state.clone()))
             .configure(|config| endpoints().into_iter().for_each(|endpoint| endpoint.register(config)))
             .wrap(Compress::default())

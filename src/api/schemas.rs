@@ -158,8 +158,6 @@ pub struct DeviceSettingsSchema {
     /// What is read.
     #[schema(required = false)]
     pub tags: Vec<TagSettingsSchema>,
-    /// More tags from a CSV file with the same columns.
-    pub tags_file: Option<String>,
 }
 
 /// Counters of one device since its actor was last built. Times are in milliseconds.

@@ -43,9 +43,9 @@ fn get_past(json: &mut Value, path: &Path, message: &str, said: bool) -> bool {
         let object = at(json, &segments).and_then(Value::as_object_mut);
         return object.is_some_and(|object| object.insert(field.to_owned(), "".into()).is_none());
     }
-    let Some((last, parents)) = segments.split_last() else { return false };
+    let Some((tail, parents)) = segments.split_last() else { return false };
     let Some(parent) = at(json, parents) else { return false };
-    match (last, parent) {
+    match (tail, parent) {
         (Segment::Map { key }, Value::Object(object)) if !said => object.remove(key.as_str()).is_some(),
         (Segment::Map { key }, Value::Object(object)) => {
             object.get_mut(key.as_str()).is_some_and(|value| replace(value, message))

@@ -100,12 +100,34 @@ impl ApiState {
         self.gateway.router().ok_or_else(|| rebuilt("the router"))
     }
 
-    /// How long an answer at this path may take; discovery keeps a deadline of its own.
-    pub(super) fn time_limit(&self, path: &str) -> Duration {
-        match path {
-            discover::PATH => self.settings.request_timeout + self.discovery.deadline,
-            _ => self.settings.request_timeout,
+    /// The bounds of every request.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds {
+            max_body: self.settings.max_body,
+            body_time: self.settings.client_request_timeout,
+            answer_time: self.settings.request_timeout,
+            discovery_time: self.settings.request_timeout + self.discovery.deadline,
         }
+    }
+}
+
+/// The bounds of every request.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    /// Largest body, in bytes.
+    pub(super) max_body: usize,
+    /// How long a body may take to arrive.
+    pub(super) body_time: Duration,
+    /// How long an answer may take to be made …
+    pub(super) answer_time: Duration,
+    /// … and that of discovery, which keeps a deadline of its own.
+    pub(super) discovery_time: Duration,
+}
+
+impl Bounds {
+    /// How long an answer at this path may take.
+    pub(super) fn answer_time(&self, path: &str) -> Duration {
+        if path == discover::PATH { self.discovery_time } else { self.answer_time }
     }
 }
 
