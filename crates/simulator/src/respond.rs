@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     memory::Unit,
-    pdu::{MAX_PDU, Refusal, Request, Span, words},
+    pdu::{Refusal, Request, Span, words},
     settings::Table,
 };
 
@@ -129,7 +129,6 @@ fn identify(access: u8, object: u8, out: &mut Vec<u8>) -> Result<(), Refusal> {
         out.extend([number, text.len()].map(|byte| u8::try_from(byte).unwrap_or(u8::MAX)));
         out.extend_from_slice(text.as_bytes());
     }
-    debug_assert!(out.len() <= MAX_PDU || first > 0, "the identity fits one PDU");
     Ok(())
 }
 
@@ -140,7 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{memory::Layout, settings::PlcSettings};
+    use crate::{memory::Layout, pdu::MAX_PDU, settings::PlcSettings};
 
     fn unit(settings: &PlcSettings) -> Unit {
         Unit::new(settings, Arc::new(Layout::new(settings)), 1)
@@ -228,6 +227,17 @@ mod tests {
         assert_eq!(ask(&mut unit, &[43, 14, 4, 1]), [&[43, 14, 4, 0x81, 0, 0, 1, 1, 3][..], b"SIM"].concat());
         assert_eq!(ask(&mut unit, &[43, 14, 4, 9]), [0xAB, 2]);
         assert_eq!(ask(&mut unit, &[43, 14, 3, 99])[3..], all[3..]);
+    }
+
+    #[test]
+    fn an_answer_is_appended_to_those_before_it() {
+        let mut unit = unit(&PlcSettings::default());
+        let mut out = vec![0xEE; 2 * MAX_PDU];
+        for pdu in [&[43, 14, 1, 0][..], &[3, 0, 0, 0, 1], &[3, 0, 99, 0, 2]] {
+            let before = out.clone();
+            respond(pdu, &mut unit, Duration::ZERO, &mut out);
+            assert_eq!(out.strip_prefix(&before[..]).unwrap(), ask(&mut unit, pdu));
+        }
     }
 
     proptest! {

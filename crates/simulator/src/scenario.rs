@@ -156,7 +156,13 @@ impl Scenario {
     /// What is to be started. Devices without `listen` get ports of `host` from `first_port` on, or any free
     /// ones without it.
     pub fn listeners(&self, host: IpAddr, first_port: Option<u16>) -> Result<Vec<Listener>, SimulatorError> {
-        let mut plant = Plant { host, next_port: first_port.map(u32::from), ..Plant::default() };
+        let mut plant = Plant {
+            host,
+            next_port: first_port.map(u32::from),
+            names: HashSet::new(),
+            endpoints: HashSet::new(),
+            listeners: Vec::new(),
+        };
         for (index, device) in self.devices.iter().enumerate() {
             plant.add(device).map_err(|error| error.below(&format!("devices[{index}]")))?;
         }
@@ -179,18 +185,6 @@ struct Plant {
     names: HashSet<String>,
     endpoints: HashSet<String>,
     listeners: Vec<Listener>,
-}
-
-impl Default for Plant {
-    fn default() -> Self {
-        Self {
-            host: IpAddr::from([127, 0, 0, 1]),
-            next_port: None,
-            names: HashSet::new(),
-            endpoints: HashSet::new(),
-            listeners: Vec::new(),
-        }
-    }
 }
 
 impl Plant {

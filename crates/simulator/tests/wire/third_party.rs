@@ -1,9 +1,15 @@
 //! The simulator as an independent client, tokio-modbus, sees it: over TCP, RTU over TCP and a serial line.
 
 use crate::support::{PATIENCE, address, plc, until};
+use std::time::Duration;
+
 use bifrost_model::DataType;
 use bifrost_simulator::{Endpoint, Fault, Framing, PlcSettings, Signal, SimulatedPlc, Table, Wave};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_modbus::{
     ExceptionCode,
     client::{Context, Reader, Writer, rtu, tcp},
@@ -59,6 +65,29 @@ async fn it_speaks_rtu_over_tcp() {
     exercise(&mut client).await;
     assert_eq!(plc.memory_of(7).unwrap().holding(1), Some(22));
     assert_eq!(plc.memory().holding(1), Some(0));
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_rtu_frame_is_given_up_after_a_silence() {
+    let endpoint = Endpoint::RtuOverTcp(([127, 0, 0, 1], 0).into());
+    let plc = SimulatedPlc::listen(&endpoint, settings()).unwrap();
+    let mut stream = TcpStream::connect(address(&plc)).await.unwrap();
+    // FC 16 with 246 bytes to come: without an end of its patience it would take 31 more requests for them.
+    stream.write_all(&[1, 16, 0, 0, 0, 123, 246]).await.unwrap();
+    let mut answer = [0; 7];
+    let mut asked = 0;
+    let answered = async {
+        loop {
+            asked += 1;
+            stream.write_all(&[1, 3, 0, 0, 0, 1, 0x84, 0x0A]).await.unwrap();
+            if timeout(Duration::from_millis(700), stream.read_exact(&mut answer)).await.is_ok() {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.unwrap();
+    assert_eq!(answer[..5], [1, 3, 2, 0, 0]);
+    assert!((2..31).contains(&asked), "{asked}");
 }
 
 #[tokio::test]
