@@ -1,3 +1,55 @@
 //! The commands of the binary, one file each.
+//!
+//! Exit codes: 0 done, 1 the thing asked for failed, 2 wrong use. Errors are one line on stderr that says what
+//! to do.
 
 pub mod check;
+pub mod demo;
+pub mod health;
+pub mod run;
+pub mod simulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Reads a plant's PLCs and carries what it reads to those who need it.
+#[derive(Debug, Parser)]
+#[command(name = "bifrost", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Run(run::RunArgs),
+    /// Run a gateway against simulated PLCs, everything in one process, and show what it reads
+    Demo(demo::DemoArgs),
+    /// Say everything that is wrong with a configuration
+    Check(check::CheckArgs),
+    /// Run simulated PLCs alone
+    Simulate(simulate::SimulateArgs),
+    /// Ask a running gateway whether it is ready
+    Health(health::HealthArgs),
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Demo(args) => demo::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Simulate(args) => simulate::run(&args),
+            Command::Health(args) => health::run(&args),
+        }
+    }
+}
+
+/// Says in one line why a command failed.
+fn fail(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("bifrost: {error}");
+    ExitCode::FAILURE
+}

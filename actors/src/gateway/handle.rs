@@ -213,6 +213,11 @@ impl Gateway {
         changes
     }
 
+    /// Whether these devices could run: what [`Self::apply`] would refuse.
+    pub fn check(&self, devices: &[DeviceSettings]) -> Result<(), ApplyError> {
+        compile_all(devices).map(drop)
+    }
+
     /// Makes the devices that run those of the list: only the actors concerned are touched. When any settings
     /// can't work, nothing is changed.
     pub async fn apply(&self, devices: Vec<DeviceSettings>) -> Result<Changes, ApplyError> {

@@ -85,6 +85,4 @@ pub struct GatewaySettings {
     pub supervision: SupervisionSettings,
     /// Bounds.
     pub limits: LimitSettings,
-    /// Threads that serve devices; zero: one per core.
-    pub device_threads: usize,
 }

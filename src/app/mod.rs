@@ -1,0 +1,197 @@
+//! The composition: configuration, gateway and HTTP put together, run, and drained.
+//!
+//! The only part that knows everything; it decides nothing that one of its parts could decide.
+
+mod control;
+pub mod logging;
+pub mod signals;
+
+use std::{net::TcpListener, process::ExitCode, sync::Arc};
+
+use actix_web::dev::ServerHandle;
+use bifrost_actors::{
+    gateway::{ApplyError, Gateway, GatewaySettings, StartError},
+    supervision::Arbiters,
+};
+use thiserror::Error;
+
+use self::{
+    control::Control,
+    signals::{Signals, Told},
+};
+use crate::{
+    api::{self, ApiState, ControlError, Readiness},
+    config::{Config, LoadOptions, overlay::OverlayError},
+};
+
+/// Why the gateway can't start.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// Somebody else listens there, or the address isn't this machine's.
+    #[error("can't listen on {address}: {source}; set gateway.port or gateway.bind to what is free")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The operating system lets no signals through.
+    #[error("can't listen for signals: {0}")]
+    Signals(std::io::Error),
+    /// What was changed at run time can't be read.
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    /// The gateway itself can't start.
+    #[error(transparent)]
+    Gateway(#[from] StartError),
+    /// Its devices can't.
+    #[error(transparent)]
+    Devices(#[from] ApplyError),
+    /// What was changed at run time doesn't fit the configuration.
+    #[error("{0}; the changes made at run time are in devices.json of gateway.data_dir")]
+    Control(#[from] ControlError),
+}
+
+/// A running gateway with its HTTP interface.
+pub struct App {
+    config: Config,
+    gateway: Gateway,
+    control: Arc<Control>,
+    server: ServerHandle,
+    signals: Signals,
+    url: String,
+}
+
+impl App {
+    /// Binds, starts the tree, serves HTTP and applies the devices; must be called inside an actix system.
+    /// `options` say where the configuration came from, so that it can be read again.
+    pub async fn build(config: Config, options: LoadOptions) -> Result<Self, AppError> {
+        let signals = Signals::listen().map_err(AppError::Signals)?;
+        let listener = bind(&config)?;
+        let url = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
+        let gateway = Gateway::start(settings(&config), Arbiters::start(device_threads(&config))).await?;
+        let control = Arc::new(Control::new(gateway.clone(), config.clone(), options)?);
+        let readiness = Readiness::default();
+        readiness.waits_for("configuration", "the configuration isn't applied yet");
+        let state = ApiState::new(
+            gateway.clone(),
+            Arc::clone(&control) as _,
+            readiness.clone(),
+            config.api.clone(),
+            config.discovery.clone(),
+        );
+        let listen = |source| AppError::Listen { address: url.clone(), source };
+        let server = api::serve(listener, state).map_err(listen)?;
+        let handle = server.handle();
+        actix_rt::spawn(server);
+        let app = Self { config, gateway, control, server: handle, signals, url };
+        app.control.apply_all().await?;
+        readiness.done("configuration");
+        app.say_hello();
+        Ok(app)
+    }
+
+    fn say_hello(&self) {
+        let gateway = &self.config.gateway;
+        let (devices, url) = (self.gateway.devices().len(), &self.url);
+        tracing::info!(url, devices, gateway = gateway.id, site = gateway.site_id, "gateway runs");
+        if gateway.insecure_http != Some(true) {
+            tracing::warn!(
+                "HTTP is not encrypted: this version serves plain HTTP on loopback only; \
+                 set gateway.insecure_http: true to say that you know"
+            );
+        }
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The gateway within.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Runs until a signal or the tree's failure ends it, reloads on SIGHUP, then drains.
+    pub async fn run_until_told(mut self) -> ExitCode {
+        let failed = loop {
+            tokio::select! {
+                told = self.signals.next() => match told {
+                    Told::Stop => break false,
+                    Told::Reload => self.control.reload_and_log().await,
+                },
+                reason = self.gateway.failed() => {
+                    tracing::error!(reason, "the gateway can't go on; drains and ends for its manager to restart");
+                    break true;
+                }
+            }
+        };
+        let clean = self.drain().await;
+        if failed || !clean { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Runs something beside the gateway until a signal, the gateway's failure or `until` ends it; drains.
+    pub async fn run_beside(
+        mut self,
+        beside: impl Future<Output = ()>,
+        until: impl Future<Output = ()>,
+    ) -> ExitCode {
+        let failed = tokio::select! {
+            () = self.signals.stop() => false,
+            () = until => false,
+            () = beside => false,
+            _ = self.gateway.failed() => true,
+        };
+        let clean = self.drain().await;
+        if failed || !clean { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Stops polling, then everything else, within the configured limit. A second signal ends the process at
+    /// once. Answers whether everything had ended in time.
+    pub async fn drain(mut self) -> bool {
+        let limit = self.config.gateway.shutdown_timeout;
+        tracing::info!(?limit, "stopping: a second signal ends at once");
+        let drained = tokio::select! {
+            clean = self.gateway.drain(limit) => clean,
+            () = self.signals.stop() => {
+                tracing::warn!("ended at once, as told by a second signal");
+                return false;
+            }
+        };
+        self.server.stop(false).await;
+        tracing::info!(clean = drained, "stopped");
+        drained
+    }
+}
+
+fn bind(config: &Config) -> Result<TcpListener, AppError> {
+    let address = (config.gateway.bind, config.gateway.port);
+    TcpListener::bind(address)
+        .map_err(|source| AppError::Listen { address: format!("{}:{}", address.0, address.1), source })
+}
+
+fn settings(config: &Config) -> GatewaySettings {
+    GatewaySettings {
+        gateway_id: config.gateway.id.as_str().into(),
+        site_id: config.gateway.site_id.as_str().into(),
+        data_dir: config.gateway.data_dir.clone(),
+        supervision: config.supervision.clone(),
+        limits: config.limits.clone(),
+    }
+}
+
+/// One thread per core, or as many as were asked for.
+fn device_threads(config: &Config) -> usize {
+    match config.gateway.device_threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    }
+}
+
+/// Lets the process open as many files as it may: each device takes one, and the usual soft limit is 1024.
+pub fn open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is; many devices may need more (ulimit -n)");
+    }
+}

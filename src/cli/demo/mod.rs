@@ -1,0 +1,113 @@
+//! `bifrost demo`: simulated PLCs on real sockets, a gateway that reads them, and a table of what it reads.
+//!
+//! The gateway is configured by a text that goes the same way as an operator's file.
+
+mod commands;
+mod plant;
+mod table;
+
+use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
+
+use bifrost_simulator::Simulator;
+use clap::Args;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use self::{commands::Command, plant::Plant, table::Table};
+use crate::{
+    app::{self, App, logging},
+    config::{Config, LoadOptions, LoggingSettings},
+};
+
+/// What `demo` is told.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Where to listen, on loopback
+    #[arg(long, default_value_t = 8443, value_name = "P")]
+    pub port: u16,
+    /// How many PLCs
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub devices: u16,
+    /// Print plain lines, also in a terminal
+    #[arg(long)]
+    pub plain: bool,
+    /// End by itself after so long, such as 10s
+    #[arg(long, value_name = "DURATION", value_parser = humantime_serde::re::humantime::parse_duration)]
+    pub duration: Option<Duration>,
+}
+
+/// Runs until told to stop.
+pub fn run(args: &DemoArgs) -> ExitCode {
+    app::open_files();
+    let live = !args.plain && std::io::stdout().is_terminal();
+    // Log records between the lines of a table help nobody; events are at /api/events too.
+    let level = if live { "off" } else { "warn" };
+    logging::start(&LoggingSettings { level: level.to_owned(), ..LoggingSettings::default() });
+    let folder = match tempfile::Builder::new().prefix("bifrost-demo-").tempdir() {
+        Ok(folder) => folder,
+        Err(error) => return super::fail(format!("no temporary directory can be made: {error}; set TMPDIR")),
+    };
+    actix::System::new().block_on(async {
+        let plant = match Plant::start(args.devices) {
+            Ok(plant) => plant,
+            Err(error) => return super::fail(error),
+        };
+        let options = LoadOptions::text("demo.yaml", plant.configuration(args.port, folder.path()));
+        let config = match Config::load(&options) {
+            Ok(config) => config,
+            Err(problems) => {
+                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                return super::fail("the demo's own configuration was refused");
+            }
+        };
+        match App::build(config, options).await {
+            Ok(app) => show(app, plant, live, args.duration).await,
+            Err(error) => super::fail(error),
+        }
+    })
+}
+
+async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>) -> ExitCode {
+    let mut table = Table::new(app.gateway().clone(), app.url().to_owned(), live);
+    table.introduce(&plant);
+    let looking = async {
+        let mut ticks =
+            tokio::time::interval(if live { Duration::from_millis(500) } else { Duration::from_secs(2) });
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut listening = true;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => table.draw(&plant).await,
+                line = lines.next_line(), if listening => match line {
+                    Ok(Some(line)) => table.say(carry_out(&line, &plant.simulator).await),
+                    Ok(None) | Err(_) => listening = false,
+                },
+            }
+        }
+    };
+    let timed = async {
+        match duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    app.run_beside(looking, timed).await
+}
+
+async fn carry_out(line: &str, simulator: &Simulator) -> String {
+    match commands::parse(line, simulator) {
+        Ok(Command::Nothing) => String::new(),
+        Ok(Command::Stop(plc)) => {
+            plc.stop().await;
+            format!(
+                "{} is switched off; watch its values go UNCERTAIN, STALE, BAD; start it again with: start {}",
+                plc.name(),
+                plc.name()
+            )
+        }
+        Ok(Command::Start(plc)) => match plc.start() {
+            Ok(()) => format!("{} is switched on again", plc.name()),
+            Err(error) => format!("{} can't be switched on: {error}", plc.name()),
+        },
+        Err(help) => help,
+    }
+}
