@@ -37,7 +37,7 @@ impl Plant {
                 json!({
                     "id": plc.name(),
                     "protocol": "modbus-tcp",
-                    "address": plc.endpoint().to_string(),
+                    "address": plc.endpoint().address().map(|address| address.to_string()),
                     "poll_interval": "500ms",
                     "tags": machine.points.iter().map(tag).collect::<Vec<_>>(),
                 })
