@@ -35,7 +35,7 @@ use crate::{
     router::{EventSink, LastTag, RouterPorts},
     sequence::{Block, Extend, Open, SequencePorts},
     supervised,
-    supervision::{Birth, Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot, Supervised},
+    supervision::{Birth, Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot, Supervised, Tenancy},
 };
 
 /// What all devices share.
@@ -94,14 +94,14 @@ async fn build(parts: Parts, _: Birth, capacity: usize) -> Result<Child, String>
     let opened = sequence.open.send(Open(Arc::clone(parts.device.tags.device_id()))).await;
     let block = opened.map_err(|error| error.to_string())??;
     Ok(Child::new(capacity, |ctx| {
-        parts.address.set(DevicePorts {
+        let address = parts.address.set(DevicePorts {
             write: ctx.address().recipient(),
             read: ctx.address().recipient(),
             read_point: ctx.address().recipient(),
             observe: ctx.address().recipient(),
             forget: ctx.address().recipient(),
         });
-        PlcConnection::new(parts, block)
+        PlcConnection::new(parts, block, address)
     }))
 }
 
@@ -114,6 +114,7 @@ struct GroupRun {
 
 pub(super) struct PlcConnection {
     pub(super) parts: Parts,
+    address: Tenancy<DevicePorts>,
     pub(super) metrics: DeviceMetrics,
     pub(super) states: Vec<TagState>,
     pub(super) status: DeviceStatus,
@@ -130,7 +131,7 @@ pub(super) struct PlcConnection {
 }
 
 impl PlcConnection {
-    fn new(parts: Parts, block: Block) -> Self {
+    fn new(parts: Parts, block: Block, address: Tenancy<DevicePorts>) -> Self {
         let id = Arc::clone(parts.device.tags.device_id());
         let metrics = parts.shared.metrics.device(&id, parts.settings.protocol.as_str());
         let traffic = Rc::new(Traffic::new(metrics.response_time.clone()));
@@ -158,6 +159,7 @@ impl PlcConnection {
             counters: Counters::default(),
             extending: false,
             parts,
+            address,
             metrics,
             status,
             driver,
@@ -257,19 +259,12 @@ impl PlcConnection {
 
     /// The next sequence number, if one is reserved.
     pub(super) fn take_number(&mut self) -> Option<u64> {
-        let seq = self.block.next;
-        if seq >= self.block.end {
-            return None;
-        }
-        self.block.next += 1;
-        self.block.slot.note(self.block.next);
-        Some(seq)
+        self.block.take()
     }
 
     /// Asks for more numbers while there are still some.
     fn extend_numbers(&mut self, ctx: &mut Context<Self>) {
-        let left = self.block.end.saturating_sub(self.block.next);
-        if self.extending || left > self.parts.shared.limits.sequence_block / 2 {
+        if self.extending || self.block.left() > self.parts.shared.limits.sequence_block / 2 {
             return;
         }
         let Some(sequence) = self.parts.shared.sequence.get() else { return };
@@ -313,7 +308,7 @@ impl PlcConnection {
             status: self.status.clone(),
             stats: self.counters.stats(&self.traffic),
             learned: self.driver.learned(),
-            next_seq: Some(self.block.next),
+            next_seq: Some(self.block.next()),
             writes_pending: self.desk.borrow().pending(),
         }
     }
@@ -347,8 +342,10 @@ impl Actor for PlcConnection {
 
 impl Drop for PlcConnection {
     fn drop(&mut self) {
-        self.parts.address.clear();
-        self.metrics.connected.set(0);
+        // One that was written off must not speak for its successor.
+        if self.address.is_current() {
+            self.metrics.connected.set(0);
+        }
     }
 }
 

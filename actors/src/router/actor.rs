@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     plc::DeviceStatus,
     supervised,
-    supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Port, Slot, Supervised},
+    supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Port, Slot, Supervised, Tenancy},
 };
 
 /// What every incarnation of the router needs.
@@ -47,8 +47,8 @@ pub(crate) fn spec(parts: Parts) -> ChildSpec {
             let (parts, mailbox) = (parts.clone(), Arc::clone(&mailbox));
             Box::pin(async move {
                 Ok(Child::new(mailbox.capacity(), |ctx| {
-                    parts.address.set(ports(ctx, &mailbox));
-                    Router::new(parts, mailbox)
+                    let address = parts.address.set(ports(ctx, &mailbox));
+                    Router::new(parts, mailbox, address)
                 }))
             })
         }),
@@ -81,6 +81,7 @@ struct Subscriber {
 
 struct Router {
     parts: Parts,
+    _address: Tenancy<RouterPorts>,
     mailbox: Arc<MailboxStats>,
     last: LastValues,
     statuses: HashMap<Arc<str>, Arc<DeviceStatus>>,
@@ -92,7 +93,7 @@ struct Router {
 }
 
 impl Router {
-    fn new(parts: Parts, mailbox: Arc<MailboxStats>) -> Self {
+    fn new(parts: Parts, mailbox: Arc<MailboxStats>, address: Tenancy<RouterPorts>) -> Self {
         let mut last = LastValues::default();
         for tags in (parts.devices)() {
             last.register(tags);
@@ -100,6 +101,7 @@ impl Router {
         let (events, alarms) = (Events::new(parts.limits.events), Alarms::new(parts.limits.cleared_alarms));
         Self {
             parts,
+            _address: address,
             mailbox,
             last,
             statuses: HashMap::new(),
@@ -162,12 +164,6 @@ impl Router {
 
 impl Actor for Router {
     type Context = Context<Self>;
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        self.parts.address.clear();
-    }
 }
 
 impl Handler<Publish> for Router {

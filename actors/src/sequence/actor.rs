@@ -1,6 +1,10 @@
 //! Reserves blocks for devices, many in one write.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture,
@@ -10,11 +14,13 @@ use bifrost_model::{Event, Severity};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::file::{Found, SequenceError, SequenceFile, Slot};
+use super::file::{Found, Lease, Numbers, SequenceError, SequenceFile, Slot};
 use crate::{
     router::EventSink,
     supervised,
-    supervision::{Birth, Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot as Address, Supervised},
+    supervision::{
+        Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot as Address, Supervised, Tenancy,
+    },
 };
 
 /// Begins or takes up a device's numbers.
@@ -28,14 +34,30 @@ pub(crate) struct Open(pub(crate) Arc<str>);
 pub(crate) struct Extend(pub(crate) Arc<str>);
 
 /// Numbers that may be used.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Block {
-    pub(crate) next: u64,
     pub(crate) end: u64,
-    /// Where each use is noted.
-    pub(crate) slot: Arc<Slot>,
     /// What a crash left unused.
     pub(crate) skipped: Option<Skipped>,
+    slot: Arc<Slot>,
+    _lease: Lease,
+}
+
+impl Block {
+    /// The next number that isn't used yet.
+    pub(crate) fn next(&self) -> u64 {
+        self.slot.numbers.next()
+    }
+
+    /// How many are left.
+    pub(crate) fn left(&self) -> u64 {
+        self.end.saturating_sub(self.next())
+    }
+
+    /// Takes a number; `None` when none is left.
+    pub(crate) fn take(&self) -> Option<u64> {
+        self.slot.take(self.end)
+    }
 }
 
 /// Numbers that were reserved and, after a crash, never used.
@@ -54,6 +76,29 @@ pub(crate) struct SequencePorts {
     pub(crate) extend: Recipient<Extend>,
 }
 
+/// What every incarnation of the store needs.
+#[derive(Clone)]
+struct Parts {
+    path: PathBuf,
+    block: u64,
+    address: Address<SequencePorts>,
+    events: EventSink,
+    /// The counts that devices of this process use. A rebuilt store must go on from these, since the file
+    /// tells what a device may use, and not what it uses.
+    ledger: Arc<Mutex<HashMap<Arc<str>, Arc<Numbers>>>>,
+}
+
+impl Parts {
+    fn known(&self, id: &str) -> Option<Arc<Numbers>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn know(&self, id: &Arc<str>, numbers: &Arc<Numbers>) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.insert(Arc::clone(id), Arc::clone(numbers));
+    }
+}
+
 /// How to build the store.
 pub(crate) fn spec(
     path: PathBuf,
@@ -62,26 +107,18 @@ pub(crate) fn spec(
     events: EventSink,
 ) -> ChildSpec {
     let mailbox = MailboxStats::new(16_384);
+    let parts = Parts { path, block, address, events, ledger: Arc::default() };
     ChildSpec {
         name: "sequence".to_owned(),
         kind: ChildKind::Sequence,
         placement: Placement::Home,
         mailbox: Arc::clone(&mailbox),
-        factory: Box::new(move |birth| {
-            let (path, address, events) = (path.clone(), address.clone(), events.clone());
-            Box::pin(build(path, block, address, events, birth, mailbox.capacity()))
-        }),
+        factory: Box::new(move |_| Box::pin(build(parts.clone(), mailbox.capacity()))),
     }
 }
 
-async fn build(
-    path: PathBuf,
-    block: u64,
-    address: Address<SequencePorts>,
-    events: EventSink,
-    _: Birth,
-    capacity: usize,
-) -> Result<Child, String> {
+async fn build(parts: Parts, capacity: usize) -> Result<Child, String> {
+    let path = parts.path.clone();
     let opened = actix_rt::task::spawn_blocking(move || SequenceFile::open(&path)).await;
     let (file, found) =
         opened.map_err(|error| error.to_string())?.map_err(|error: SequenceError| error.to_string())?;
@@ -91,19 +128,18 @@ async fn build(
             aside.display(),
             file.first
         );
-        events.record(Event::new("", "sequence_file_damaged", Severity::Error, message));
+        parts.events.record(Event::new("", "sequence_file_damaged", Severity::Error, message));
     }
     Ok(Child::new(capacity, |ctx| {
-        address.set(SequencePorts { open: ctx.address().recipient(), extend: ctx.address().recipient() });
-        SequenceStore::new(file, found, block, address)
+        let ports = SequencePorts { open: ctx.address().recipient(), extend: ctx.address().recipient() };
+        let address = parts.address.set(ports);
+        SequenceStore::new(file, &found, parts, address)
     }))
 }
 
 struct Row {
-    id: Arc<str>,
     slot: Arc<Slot>,
-    end: u64,
-    /// Whether a device of this process uses it.
+    /// Whether a device of this process uses it, or has.
     open: bool,
 }
 
@@ -117,36 +153,49 @@ struct Waiting {
 struct SequenceStore {
     file: SequenceFile,
     rows: HashMap<Arc<str>, Row>,
-    block: u64,
-    address: Address<SequencePorts>,
+    parts: Parts,
+    _address: Tenancy<SequencePorts>,
     waiting: Vec<Waiting>,
     writing: bool,
     stopping: bool,
 }
 
 impl SequenceStore {
-    fn new(file: SequenceFile, found: Vec<Found>, block: u64, address: Address<SequencePorts>) -> Self {
-        let row = |Found { id, end, slot }| (Arc::clone(&id), Row { id, slot, end, open: false });
-        let rows = found.into_iter().map(row).collect();
-        Self { file, rows, block, address, waiting: Vec::new(), writing: false, stopping: false }
+    fn new(file: SequenceFile, found: &[Found], parts: Parts, address: Tenancy<SequencePorts>) -> Self {
+        let row = |found: &Found| {
+            let known = parts.known(&found.id);
+            let open = known.is_some();
+            let numbers = known.unwrap_or_else(|| Numbers::new(found.next, found.end));
+            numbers.raise_end(found.end);
+            (Arc::clone(&found.id), Row { slot: file.slot(found, numbers), open })
+        };
+        let rows = found.iter().map(row).collect();
+        Self { rows, parts, _address: address, file, waiting: Vec::new(), writing: false, stopping: false }
     }
 
-    /// Takes up a device's numbers; answers where to go on, and what was skipped.
-    fn open(&mut self, id: &Arc<str>) -> (Arc<Slot>, u64, u64, Option<Skipped>) {
-        let (block, exact, first) = (self.block, self.file.exact, self.file.first);
-        if !self.rows.contains_key(id) {
-            let row = Row { id: Arc::clone(id), slot: self.file.add(), end: first, open: true };
-            self.rows.insert(Arc::clone(id), row);
-        }
-        let Some(row) = self.rows.get_mut(id) else { return (self.file.add(), first, first, None) };
-        let next = row.slot.next();
-        // In this process the noted number is certain: a rebuilt actor goes on where it was.
-        if row.open {
-            return (Arc::clone(&row.slot), next, row.end.max(next + block), None);
-        }
+    /// A device's row, made if there is none: from what this process knows of it, or as that of a new device.
+    fn row(&mut self, id: &Arc<str>) -> &mut Row {
+        let Self { file, rows, parts, .. } = self;
+        rows.entry(Arc::clone(id)).or_insert_with(|| {
+            let known = parts.known(id);
+            let open = known.is_some();
+            let numbers = known.unwrap_or_else(|| Numbers::new(file.first, file.first));
+            Row { slot: file.add(numbers), open }
+        })
+    }
+
+    /// Takes up a device's numbers. In this process the count is certain: a rebuilt actor goes on where it was.
+    fn open(&mut self, id: &Arc<str>) -> (Arc<Slot>, u64) {
+        let exact = self.file.exact;
+        let row = self.row(id);
+        let (slot, first_time) = (Arc::clone(&row.slot), !row.open);
         row.open = true;
-        let skipped = (next < row.end).then(|| Skipped { from: next, to: row.end - 1, exact });
-        (Arc::clone(&row.slot), row.end, row.end + block, skipped)
+        if first_time {
+            slot.numbers.begin_at_end(exact);
+            self.parts.know(id, &slot.numbers);
+        }
+        let end = slot.numbers.end().max(slot.numbers.next() + self.parts.block);
+        (slot, end)
     }
 
     fn reserve(
@@ -157,9 +206,7 @@ impl SequenceStore {
         ctx: &mut Context<Self>,
     ) -> oneshot::Receiver<Result<(), String>> {
         let (done, wait) = oneshot::channel();
-        if let Some(row) = self.rows.get_mut(&id) {
-            row.end = row.end.max(end);
-        }
+        slot.numbers.raise_end(end);
         self.waiting.push(Waiting { id, slot, end, done });
         self.write(ctx);
         wait
@@ -197,22 +244,21 @@ impl Actor for SequenceStore {
     type Context = Context<Self>;
 }
 
-impl Drop for SequenceStore {
-    fn drop(&mut self) {
-        self.address.clear();
-    }
-}
-
 impl Handler<Open> for SequenceStore {
     type Result = ResponseFuture<Result<Block, String>>;
 
     fn handle(&mut self, Open(id): Open, ctx: &mut Self::Context) -> Self::Result {
-        let (slot, next, end, skipped) = self.open(&id);
-        slot.note(next);
+        if self.stopping {
+            return Box::pin(async { Err(GONE.to_owned()) });
+        }
+        let (slot, end) = self.open(&id);
+        // From here on: a stop that comes before the answer must not give these numbers back.
+        let lease = Lease::new(&slot.numbers);
         let reserved = self.reserve(id, Arc::clone(&slot), end, ctx);
         Box::pin(async move {
             reserved.await.map_err(|_| GONE.to_owned())??;
-            Ok(Block { next, end, slot, skipped })
+            let skipped = slot.numbers.take_skipped();
+            Ok(Block { end, skipped, slot, _lease: lease })
         })
     }
 }
@@ -223,10 +269,14 @@ impl Handler<Extend> for SequenceStore {
     type Result = ResponseFuture<Result<u64, String>>;
 
     fn handle(&mut self, Extend(id): Extend, ctx: &mut Self::Context) -> Self::Result {
-        let Some(row) = self.rows.get(&id) else {
+        if self.stopping {
+            return Box::pin(async { Err(GONE.to_owned()) });
+        }
+        if self.parts.known(&id).is_none() {
             return Box::pin(async { Err("no numbers are open for this device".to_owned()) });
-        };
-        let (slot, end) = (Arc::clone(&row.slot), row.end + self.block);
+        }
+        let slot = Arc::clone(&self.row(&id).slot);
+        let end = slot.numbers.end() + self.parts.block;
         let reserved = self.reserve(id, slot, end, ctx);
         Box::pin(async move {
             reserved.await.map_err(|_| GONE.to_owned())??;
@@ -241,15 +291,14 @@ impl Supervised for SequenceStore {
         json!({ "devices": self.rows.len(), "open": open, "waiting": self.waiting.len() })
     }
 
-    /// A clean stop gives back what wasn't used: counting goes on without a gap.
+    /// A clean stop gives back what wasn't used: counting goes on without a gap. What a device still counts
+    /// with stays reserved.
     fn stop(&mut self, ctx: &mut Context<Self>) {
         self.stopping = true;
-        let rows = self.rows.values().filter(|row| row.open);
-        let ends: Vec<_> =
-            rows.map(|row| (Arc::clone(&row.id), Arc::clone(&row.slot), row.slot.next())).collect();
-        for (id, slot, end) in ends {
+        for (id, row) in self.rows.iter().filter(|(_, row)| row.open) {
+            let Some(end) = row.slot.numbers.give_back() else { continue };
             let (done, _) = oneshot::channel();
-            self.waiting.push(Waiting { id, slot, end, done });
+            self.waiting.push(Waiting { id: Arc::clone(id), slot: Arc::clone(&row.slot), end, done });
         }
         self.write(ctx);
     }

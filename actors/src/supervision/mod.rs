@@ -22,7 +22,7 @@ pub use messages::{
     ChildState, ControlPorts, MailboxSnapshot, NodeSnapshot, Observation, Observe, Ping, Stop,
 };
 pub use policy::{BadPolicy, Beyond, ChildKind, RestartPolicy, SupervisionSettings};
-pub use slot::Slot;
+pub use slot::{Slot, Tenancy};
 pub use tree::{
     AddBranch, AddChild, Adopt, Notice, NoticeSink, Order, OrderKind, Remove, Snapshot, Tree, TreeError,
     encode_name,
