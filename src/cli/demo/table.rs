@@ -56,6 +56,8 @@ impl Table {
             print(&format!("{text}\n"));
         }
         self.said = text;
+        // Typing has moved the cursor: the next picture is drawn from scratch.
+        self.drawn = false;
     }
 
     pub(super) async fn draw(&mut self, plant: &Plant) {
