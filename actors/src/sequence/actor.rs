@@ -131,8 +131,8 @@ async fn build(parts: Parts, capacity: usize) -> Result<Child, String> {
         parts.events.record(Event::new("", "sequence_file_damaged", Severity::Error, message));
     }
     Ok(Child::new(capacity, |ctx| {
-        let ports = SequencePorts { open: ctx.address().recipient(), extend: ctx.address().recipient() };
-        let address = parts.address.set(ports);
+        let addresses = SequencePorts { open: ctx.address().recipient(), extend: ctx.address().recipient() };
+        let address = parts.address.set(addresses);
         SequenceStore::new(file, &found, parts, address)
     }))
 }

@@ -83,6 +83,9 @@ pub struct SupervisionSettings {
     pub plc_connection: RestartPolicy,
 }
 
+/// Failures beyond this are as good as none being borne, and the tree doesn't remember more.
+pub(super) const MAX_BUDGET: u32 = 1000;
+
 /// A row of the policy table that can't work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("supervision.{key}: {problem}")]
@@ -170,7 +173,7 @@ impl RestartPolicy {
         let checks = [
             ("initial_delay", self.initial_delay.is_zero(), "must be more than zero, such as 200ms"),
             ("max_delay", self.max_delay < self.initial_delay, "must be at least initial_delay"),
-            ("budget", self.budget == 0, "must be at least 1"),
+            ("budget", !(1..=MAX_BUDGET).contains(&self.budget), "must be 1 to 1000"),
             ("window", self.window.is_zero(), "must be more than zero, such as 1m"),
             ("parked_retry", self.parked_retry.is_zero(), "must be more than zero, such as 10s"),
             ("start_timeout", self.start_timeout.is_zero(), "must be more than zero, such as 10s"),
@@ -195,7 +198,8 @@ mod tests {
         let mut settings = SupervisionSettings { watchdog_limit: Duration::ZERO, ..Default::default() };
         settings.plc_link.max_delay = Duration::ZERO;
         settings.router.budget = 0;
+        settings.branch.budget = MAX_BUDGET + 1;
         let keys: Vec<_> = settings.validate().into_iter().map(|problem| problem.key).collect();
-        assert_eq!(keys, ["router.budget", "plc_link.max_delay", "watchdog_limit"]);
+        assert_eq!(keys, ["branch.budget", "router.budget", "plc_link.max_delay", "watchdog_limit"]);
     }
 }

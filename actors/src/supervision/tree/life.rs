@@ -34,6 +34,7 @@ impl Tree {
         node.abort = Some(launch(&thread, Arc::clone(spec), policy.start_timeout, report));
         node.ports = None;
         node.enter(Phase::Starting);
+        Self::watch_start(path.to_owned(), incarnation, policy.start_timeout, ctx);
     }
 
     pub(super) fn on_news(&mut self, news: News, ctx: &mut Context<Self>) {
@@ -64,7 +65,7 @@ impl Tree {
 
     /// A parked child that runs counts as recovered once it has run as long as its longest backoff: one that
     /// breaks again at once must not ring the alarm again and again.
-    fn settle_later(&self, path: &str, ctx: &mut Context<Self>) {
+    pub(super) fn settle_later(&self, path: &str, ctx: &mut Context<Self>) {
         let Some(node) = self.nodes.get(path) else { return };
         let Some(policy) = self.settings.policy(node.kind) else { return };
         let (path, incarnation) = (path.to_owned(), node.incarnation);
@@ -182,7 +183,10 @@ impl Tree {
         (self.notify)(Notice::Escalated { path: parent.clone(), reason: reason.clone() });
         for leaf in self.leaves(&parent) {
             self.stop_leaf(&leaf, Then::Stay, ctx);
-            if let Some(node) = self.nodes.get_mut(&leaf) {
+        }
+        // What is rebuilt with its branch has a budget of its own again; the branch itself doesn't.
+        for below in self.below(&parent) {
+            if let Some(node) = self.nodes.get_mut(&below) {
                 node.failures.clear();
             }
         }

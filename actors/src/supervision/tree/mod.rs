@@ -9,9 +9,12 @@ mod orders;
 mod snapshot;
 mod watchdog;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture,
+    WrapFuture,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -27,6 +30,9 @@ use super::{
 
 /// The root's path.
 const ROOT: &str = "/";
+
+/// How long a guest that was announced may take to run.
+const GUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// What stays readable in a path; `/` joins names and is encoded within them.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
@@ -229,7 +235,9 @@ impl Handler<AddChild> for Tree {
             Err(error) => return Box::pin(async { Err(error) }),
         };
         if self.is_stopped(&parent) {
+            let held = self.nodes.get(&parent).is_some_and(|parent| parent.held);
             if let Some(node) = self.nodes.get_mut(&path) {
+                node.held = held;
                 node.enter(Phase::Stopped);
             }
             return Box::pin(async { Ok(path) });
@@ -295,13 +303,20 @@ impl Adopt {
 impl Handler<Adopt> for Tree {
     type Result = Result<u64, TreeError>;
 
-    fn handle(&mut self, message: Adopt, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Adopt, ctx: &mut Self::Context) -> Self::Result {
         let path = self.insert(&message.parent, &message.name, message.kind, Body::Guest(message.mailbox))?;
         let incarnation = self.new_incarnation();
         if let Some(node) = self.nodes.get_mut(&path) {
             node.incarnation = incarnation;
             node.enter(Phase::Starting);
         }
+        // Its client may have gone between asking and running: nobody else would ever take it away.
+        ctx.run_later(GUEST_LIMIT, move |tree, _| {
+            let never_ran = |node: &Node| node.incarnation == incarnation && node.abort.is_none();
+            if tree.nodes.get(&path).is_some_and(never_ran) {
+                tree.forget(&path);
+            }
+        });
         Ok(incarnation)
     }
 }
@@ -383,16 +398,18 @@ impl Handler<Order> for Tree {
 pub struct Remove(pub String);
 
 impl Handler<Remove> for Tree {
-    type Result = ResponseFuture<Result<(), TreeError>>;
+    type Result = ResponseActFuture<Self, Result<(), TreeError>>;
 
     fn handle(&mut self, Remove(path): Remove, ctx: &mut Self::Context) -> Self::Result {
-        match self.remove(&path, ctx) {
-            Ok(waits) => Box::pin(async {
-                futures_util::future::join_all(waits).await;
-                Ok(())
-            }),
-            Err(error) => Box::pin(async { Err(error) }),
-        }
+        let removing = self.remove(&path, ctx);
+        let gone = async move {
+            futures_util::future::join_all(removing?).await;
+            Ok(())
+        };
+        Box::pin(gone.into_actor(self).map(move |outcome, tree, _| {
+            tree.forget_branches(&path);
+            outcome
+        }))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::supervision::{
     child::ChildSpec,
     mailbox::MailboxStats,
     messages::{ChildState, ControlPorts},
-    policy::ChildKind,
+    policy::{ChildKind, MAX_BUDGET},
 };
 
 /// What becomes of a node once its incarnation has ended as asked.
@@ -50,6 +50,8 @@ pub(super) struct Node {
     pub(super) since: Timestamp,
     /// When it failed, within the policy's window.
     pub(super) failures: VecDeque<Instant>,
+    /// Stopped by hand: rests until told otherwise, also when its branch is restarted.
+    pub(super) held: bool,
     /// Whether an alarm says that it failed too often.
     pub(super) alarmed: bool,
     /// Unique in the tree; news of other incarnations are old.
@@ -70,6 +72,7 @@ impl Node {
             last_error: None,
             since: Timestamp::now(),
             failures: VecDeque::new(),
+            held: false,
             alarmed: false,
             incarnation: 0,
             abort: None,
@@ -105,7 +108,7 @@ impl Node {
         }
         self.failures.push_back(now);
         // A child that fails very fast mustn't make the tree remember very much.
-        if self.failures.len() > 1000 {
+        if self.failures.len() > MAX_BUDGET as usize + 1 {
             self.failures.pop_front();
         }
         self.failures.len()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Context};
 use tokio::sync::oneshot;
 
-use super::{Body, Node, Order, OrderKind, Phase, Tree, TreeError, node::Then};
+use super::{Body, Node, Order, OrderKind, Phase, ROOT, Tree, TreeError, node::Then};
 use crate::supervision::messages::Stop;
 
 /// How long a dropped incarnation's thread may take to confirm before it is taken for stuck.
@@ -18,8 +18,9 @@ impl Tree {
         ctx: &mut Context<Self>,
     ) -> Result<Vec<oneshot::Receiver<()>>, TreeError> {
         self.check_order(order)?;
+        self.hold(&order.path, order.kind == OrderKind::Stop);
         if order.kind != OrderKind::Stop {
-            self.start_branches(&order.path);
+            self.start_branches(&order.path, ctx);
         } else if let Some(node) = self.nodes.get_mut(&order.path)
             && matches!(node.body, Body::Branch(_))
         {
@@ -75,14 +76,29 @@ impl Tree {
         }
     }
 
-    /// Marks a branch and every branch below it as running.
-    fn start_branches(&mut self, path: &str) {
+    /// Notes of a node and all below it whether they are to rest until told otherwise.
+    fn hold(&mut self, path: &str, held: bool) {
+        for path in self.below(path).into_iter().chain([path.to_owned()]) {
+            if let Some(node) = self.nodes.get_mut(&path) {
+                node.held = held;
+            }
+        }
+    }
+
+    /// Marks a branch and every branch below it as running, but for those that were stopped by hand.
+    fn start_branches(&mut self, path: &str, ctx: &mut Context<Self>) {
         let Some(node) = self.nodes.get_mut(path) else { return };
         let Body::Branch(children) = &node.body else { return };
-        let children = children.clone();
+        if node.held {
+            return;
+        }
+        let (children, alarmed) = (children.clone(), node.alarmed);
         node.enter(Phase::Running);
+        if alarmed {
+            self.settle_later(path, ctx);
+        }
         for child in children {
-            self.start_branches(&child);
+            self.start_branches(&child, ctx);
         }
     }
 
@@ -90,8 +106,11 @@ impl Tree {
         if let Some(node) = self.nodes.get_mut(path) {
             node.restarts += 1;
         }
-        self.start_branches(path);
+        self.start_branches(path, ctx);
         for leaf in self.leaves(path).into_iter().rev() {
+            if self.nodes.get(&leaf).is_some_and(|node| node.held) {
+                continue;
+            }
             self.stop_leaf(&leaf, Then::Start, ctx);
         }
     }
@@ -101,6 +120,8 @@ impl Tree {
         let Some(node) = self.nodes.get_mut(path) else { return };
         match node.phase {
             Phase::Backoff | Phase::Parked | Phase::Stopped => return self.stopped_leaf(path, then, ctx),
+            // It has been said that it is gone for good.
+            Phase::Stopping(Then::Remove) => return,
             Phase::Stopping(_) => {
                 node.phase = Phase::Stopping(then);
                 return;
@@ -156,6 +177,24 @@ impl Tree {
             }
             Some(_) => vec![path.to_owned()],
             None => Vec::new(),
+        }
+    }
+
+    /// Every node below a path.
+    pub(super) fn below(&self, path: &str) -> Vec<String> {
+        let Some(Node { body: Body::Branch(children), .. }) = self.nodes.get(path) else { return Vec::new() };
+        children.iter().flat_map(|child| [vec![child.clone()], self.below(child)].concat()).collect()
+    }
+
+    /// Forgets a branch and those below it, unless something has come into them again; the root stays.
+    pub(super) fn forget_branches(&mut self, path: &str) {
+        let Some(Node { body: Body::Branch(children), .. }) = self.nodes.get(path) else { return };
+        for child in children.clone() {
+            self.forget_branches(&child);
+        }
+        let empty = matches!(self.nodes.get(path), Some(Node { body: Body::Branch(children), .. }) if children.is_empty());
+        if empty && path != ROOT {
+            self.forget(path);
         }
     }
 

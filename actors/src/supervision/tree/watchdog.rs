@@ -42,25 +42,51 @@ impl Tree {
     }
 
     fn on_hang(&mut self, path: &str, incarnation: u64, ctx: &mut Context<Self>) {
+        let reason = format!("didn't answer for {:?}", self.settings.watchdog_limit);
+        self.give_up(path, incarnation, Phase::Running, reason, ctx);
+    }
+
+    /// A child limits its own start; one that says nothing even then was launched on a thread that is stuck.
+    pub(super) fn watch_start(
+        path: String,
+        incarnation: u64,
+        start_timeout: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        ctx.run_later(start_timeout + THREAD_LIMIT, move |tree, ctx| {
+            let reason = format!("starting took longer than {start_timeout:?}");
+            tree.give_up(&path, incarnation, Phase::Starting, reason, ctx);
+        });
+    }
+
+    /// Drops a child that doesn't come out of a phase, and has it rebuilt; on a new thread, if need be.
+    fn give_up(
+        &mut self,
+        path: &str,
+        incarnation: u64,
+        phase: Phase,
+        reason: String,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(node) = self.nodes.get(path) else { return };
-        if node.incarnation != incarnation || node.phase != Phase::Running {
+        if node.incarnation != incarnation || node.phase != phase {
             return;
         }
         if let Some(abort) = &node.abort {
             abort.abort();
         }
-        let reason = format!("didn't answer for {:?}", self.settings.watchdog_limit);
         let Body::Leaf(spec) = &node.body else {
             self.forget(path);
             return;
         };
         let placement = spec.placement;
+        let generation = self.arbiters.generation(placement);
         let probe = answers(&self.arbiters.handle(placement), THREAD_LIMIT);
         let path = path.to_owned();
         // From here on the incarnation is written off, whatever it still reports.
         let written_off = self.write_off(&path);
         beside(ctx, probe, move |alive, tree, ctx| {
-            if !alive && tree.arbiters.replace(placement) {
+            if !alive && tree.arbiters.replace(placement, generation) {
                 (tree.notify)(Notice::ThreadReplaced { path: path.clone() });
             }
             // Somebody may have given it an order meanwhile.
