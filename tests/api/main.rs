@@ -1,0 +1,13 @@
+//! REST over a real socket, against a running gateway that reads a simulated PLC over real Modbus/TCP.
+
+mod actors;
+mod bench;
+mod config;
+mod description;
+mod devices;
+mod discovery;
+mod events;
+mod limits;
+mod live;
+mod operation;
+mod tags;
