@@ -16,6 +16,9 @@ use super::{
     state::Bounds,
 };
 
+/// By then the answer to a refused body is sent.
+const UNTIL_ANSWERED: Duration = Duration::from_secs(1);
+
 /// A type that a body can have.
 pub(super) trait RequestBody: DeserializeOwned + 'static {
     /// The problem that JSON of another shape makes.
@@ -38,9 +41,15 @@ impl<T: RequestBody> FromRequest for Body<T> {
             if announced.is_some_and(|length| length > max_body) {
                 return Err(too_large(max_body));
             }
-            let read = tokio::time::timeout(time, collect(payload, max_body)).await;
-            let bytes = read.map_err(|_| too_slow(time))??;
-            parse(&bytes).map(Self)
+            let mut payload = payload;
+            let read = tokio::time::timeout(time, collect(&mut payload, max_body)).await;
+            match read.unwrap_or_else(|_| Err(too_slow(time))) {
+                Ok(bytes) => parse(&bytes).map(Self),
+                Err(problem) => {
+                    hold(payload);
+                    Err(problem)
+                }
+            }
         })
     }
 }
@@ -63,7 +72,18 @@ fn check_media_type(request: &HttpRequest) -> Result<(), Problem> {
     Err(Problem::new(Kind::UnsupportedMediaType, detail))
 }
 
-async fn collect(mut payload: dev::Payload, max: usize) -> Result<Bytes, Problem> {
+/// Keeps the rest of a body that is refused until the answer is sent.
+///
+/// actix closes a connection whose body somebody still holds then. One that nobody wants it would drain,
+/// when it comes in chunks, for as long as the client likes.
+fn hold(payload: dev::Payload) {
+    actix_web::rt::spawn(async move {
+        tokio::time::sleep(UNTIL_ANSWERED).await;
+        drop(payload);
+    });
+}
+
+async fn collect(payload: &mut dev::Payload, max: usize) -> Result<Bytes, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let broken =

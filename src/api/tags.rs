@@ -1,6 +1,6 @@
 //! `/api/tags/read` and `/api/tags/write`: values now, straight from the device, and orders to write one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::web::{Data, Json};
 use bifrost_actors::{
@@ -230,11 +230,22 @@ pub(super) async fn write(
         let why = "the device's actor is stopped or being rebuilt; nothing was sent";
         return Ok(Json(CommandResult::not_ok(command_id, CommandStatus::Rejected, why)));
     };
-    let result = ports.write.send(WriteTag(command)).await.unwrap_or_else(|_| {
-        let why = "the device's actor ended meanwhile; whether it was written isn't known";
+    let not_known = |why: String| {
+        let why = format!("{why}; whether it was written isn't known");
         CommandResult::not_ok(command_id, CommandStatus::Failed, why)
-    });
+    };
+    let limit = answer_limit(&state);
+    let result = match tokio::time::timeout(limit, ports.write.send(WriteTag(command))).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => not_known("the device's actor ended meanwhile".to_owned()),
+        Err(_) => not_known(format!("no result within {limit:?}")),
+    };
     Ok(Json(result))
+}
+
+/// A little less than any request has: a command that was understood is answered with a result, not with 504.
+fn answer_limit(state: &ApiState) -> Duration {
+    state.settings().request_timeout.mul_f32(0.9)
 }
 
 fn check_command_id(id: String) -> Result<String, Problem> {

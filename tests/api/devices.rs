@@ -201,9 +201,9 @@ fn tags_are_listed_in_configured_order_with_last_values() {
     assert!(tag["seq"].is_u64() && tag["timestamp"].is_string());
     assert_eq!((&list["count"], &list["total"]), (&json!(2), &json!(3)));
     let cursor = list["next_cursor"].as_str().unwrap();
-    let last = bench.get(&format!("/api/devices/press-1/tags?limit=2&cursor={cursor}")).ok();
-    assert_eq!(last["tags"][0]["id"], "running");
-    assert!(last.get("next_cursor").is_none());
+    let rest = bench.get(&format!("/api/devices/press-1/tags?limit=2&cursor={cursor}")).ok();
+    assert_eq!(rest["tags"][0]["id"], "running");
+    assert!(rest.get("next_cursor").is_none());
 }
 
 #[test]

@@ -76,6 +76,13 @@ fn a_body_that_does_not_arrive_is_given_up() {
     let lines =
         ["POST /api/tags/read HTTP/1.1", HOST, "content-type: application/json", "content-length: 20"];
     bench.raw(&lines, b"{").problem(408, "slow-request");
+    let chunked = [
+        "POST /api/tags/read HTTP/1.1",
+        HOST,
+        "content-type: application/json",
+        "transfer-encoding: chunked",
+    ];
+    bench.raw(&chunked, b"1\r\n{\r\n").problem(408, "slow-request");
 }
 
 #[test]

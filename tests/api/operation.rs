@@ -31,7 +31,8 @@ fn metrics_are_prometheus_text() {
     let answer = bench.get("/metrics");
     assert_eq!(answer.status, 200);
     assert!(answer.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
-    for name in ["bifrost_device_connected", "bifrost_tag_reads_total", "bifrost_connections_total"] {
+    for name in ["bifrost_device_connected", "bifrost_tag_reads_total", "bifrost_response_time_seconds_count"]
+    {
         assert!(answer.body.lines().any(|line| line.starts_with(name)), "{name} isn't in {}", answer.body);
     }
 }

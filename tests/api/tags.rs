@@ -1,5 +1,8 @@
 //! Values straight from the device, and orders to write one.
 
+use std::time::Duration;
+
+use bifrost::api::ApiSettings;
 use bifrost_simulator::Fault;
 use serde_json::{Value, json};
 
@@ -21,7 +24,7 @@ fn write(bench: &Bench, body: &Value) -> Value {
 
 #[test]
 fn a_read_asks_the_device_now() {
-    let bench = Bench::with(bifrost::api::ApiSettings::default(), |plc| {
+    let bench = Bench::with(ApiSettings::default(), |plc| {
         let mut slow = press("press-1", plc);
         slow["poll_interval"] = json!("1h");
         vec![slow]
@@ -174,6 +177,21 @@ fn commands_that_are_not_carried_out_say_why() {
     let twice = json!({"device_id": "press-1", "tag_id": "speed", "value": 9, "command_id": "same"});
     assert_eq!(write(&bench, &twice)["status"], "ok");
     assert_eq!(write(&bench, &twice)["status"], "duplicate");
+}
+
+#[test]
+fn a_command_that_takes_too_long_has_failed_as_far_as_is_known() {
+    let settings = ApiSettings { request_timeout: Duration::from_millis(300), ..ApiSettings::default() };
+    let bench = Bench::with(settings, |plc| {
+        let mut patient = press("press-1", plc);
+        patient["timeout"] = json!("1m");
+        vec![patient]
+    });
+    bench.until_online("press-1");
+    bench.plc.set_fault(Some(Fault::Silence));
+    let result = write(&bench, &json!({"device_id": "press-1", "tag_id": "speed", "value": 1}));
+    assert_eq!(result["status"], "failed", "{result}");
+    bench.get("/api/tags/read?device_id=press-1").problem(504, "request-timeout");
 }
 
 #[test]
