@@ -200,7 +200,8 @@ fn customary(variables: &[(String, String)], layer: &mut Layer, problems: &mut V
             set("security.key_management.key_rotation_enabled", "true", "KEY_ROTATION_INTERVAL");
         }
         _ => {
-            problems.push(Problem::of("KEY_ROTATION_INTERVAL", "is no number of hours; write one such as 24"))
+            problems
+                .push(Problem::of("KEY_ROTATION_INTERVAL", "is no number of hours; write one such as 24"));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     environment::{self, Layer},
     key::KeyPath,
     layers,
-    source::{self, Kind, Node},
+    source::{self, Kind, Node, Passing},
 };
 
 /// Where a configuration comes from. Holds what may be secret, so it has no `Debug`.
@@ -53,7 +53,13 @@ impl Config {
     /// Reads and checks a configuration: either it can be run as it is, or every problem is told, in the
     /// order of the file.
     pub fn load(options: &LoadOptions) -> Result<Self, Vec<Problem>> {
-        let sources = Sources::read(options)?;
+        // Line numbers need the whole file in memory, several times its size: only when there is something
+        // to tell.
+        Self::read(options, devices::Early::begin()).or_else(|_| Self::read(options, devices::Early::none()))
+    }
+
+    fn read(options: &LoadOptions, mut early: devices::Early) -> Result<Self, Vec<Problem>> {
+        let sources = Sources::read(options, &mut early)?;
         let mut problems = sources.problems.clone();
         let mut config = sources.sections(&mut problems);
         problems.extend(config.problems());
@@ -62,7 +68,7 @@ impl Config {
             tree: &sources.file,
             syntax_only: options.syntax_only,
         };
-        config.devices = devices::read(&place, &mut problems);
+        config.devices = devices::read(&place, early, &mut problems);
         if !options.syntax_only {
             problems.extend(config.unavailable());
             problems.extend(data_dir_problem(&config.gateway.data_dir));
@@ -81,11 +87,11 @@ struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    fn read(options: &'a LoadOptions) -> Result<Self, Vec<Problem>> {
+    fn read(options: &'a LoadOptions, early: &mut devices::Early) -> Result<Self, Vec<Problem>> {
         let name = options.file.as_deref();
         let file = match (&options.text, name) {
-            (Some(text), name) => parse(name.unwrap_or(Path::new("gateway.yaml")), text)?,
-            (None, Some(name)) => parse(name, &read(name)?)?,
+            (Some(text), name) => parse(name.unwrap_or(Path::new("gateway.yaml")), text, early)?,
+            (None, Some(name)) => parse(name, &read(name)?, early)?,
             (None, None) => Node::new(0, Kind::Map(Vec::new())),
         };
         let mut problems = Vec::new();
@@ -133,7 +139,11 @@ impl<'a> Sources<'a> {
         }
         let path = KeyPath::parse(&problem.key);
         let given = self.flags.given.iter().chain(self.environment.given.iter().rev());
-        let is_given = |given: &KeyPath| !given.0.is_empty() && path.0.starts_with(&given.0);
+        // Of a section that isn't in the file at all, whoever gave a key of it is meant.
+        let is_absent = self.file.line_of(&path).is_none();
+        let is_given = |given: &KeyPath| {
+            path.0.starts_with(&given.0) || (is_absent && !path.0.is_empty() && given.0.starts_with(&path.0))
+        };
         match given.into_iter().find(|(given, _)| is_given(given)) {
             Some((_, source)) => problem.reason = format!("{} (given by {source})", problem.reason),
             None if environment::is_variable(&problem.key) => {}
@@ -178,14 +188,15 @@ fn bytes_before(error: &std::string::FromUtf8Error) -> &[u8] {
     error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default()
 }
 
-fn parse(name: &Path, text: &str) -> Result<Node, Vec<Problem>> {
+fn parse(name: &Path, text: &str, early: &mut devices::Early) -> Result<Node, Vec<Problem>> {
     let problem = |error: source::SyntaxError| Problem {
         file: Some(name.to_path_buf()),
         line: error.line,
         key: String::new(),
         reason: error.reason,
     };
-    let tree = source::parse(name, text);
+    let mut take = |n, node: &mut Node| early.take(n, node);
+    let tree = source::parse(name, text, Passing { list: "devices", take: &mut take });
     let tree = tree.map_err(|errors| errors.into_iter().map(problem).collect::<Vec<_>>())?;
     match tree.kind {
         Kind::Map(_) => Ok(tree),

@@ -70,6 +70,8 @@ api:
         "gateway.yaml:5: devices[0].unit_id: is 300, but a whole number from 0 to 255 is needed",
         "gateway.yaml:6: devices[0].poll_interval: is \"often\", but a duration such as 250ms, 30s, 24h or 7d",
         "gateway.yaml:8: devices[0].tags[0].data_type: \"flot32\" is not a data type; use bool",
+        "gateway.yaml:9: devices[0].tags[1].address: \"99999\" read as a Modicon number",
+        "gateway.yaml:10: devices[0].tags[2].data_type: ",
         "gateway.yaml:11: devices[0].tags[3]: is \"5\", but a section of keys is needed",
         "gateway.yaml:12: devices[1]: must be a section",
         "gateway.yaml:15: devices[2].address: ",
@@ -132,10 +134,14 @@ devices:
   - {<<: *a, id: b, unit_id: 2, timeout: 5s}
   - {<<: *a, id: c, unit_id: 3, address: \"/dev/ttyS0?baud=19200\"}
   - {<<: *a, id: d, unit_id: 4, pause_between_requests: 1s}
+  - {id: e, protocol: modbus-tcp, address: plc}
+  - {id: f, protocol: modbus-tcp, address: \"plc:502\", timeout: 5s}
+  - {id: g, protocol: modbus-rtu, address: \"plc:502\"}
 ";
     let expected = [
         "gateway.yaml:4: devices[2].address: is /dev/ttyS0?baud=19200, but /dev/ttyS0?baud=9600 for devices[0]",
         "gateway.yaml:5: devices[3].pause_between_requests: is 1s, but 0ns for devices[0] on the same address",
+        "gateway.yaml:8: devices[6].protocol: is modbus-rtu, but modbus-tcp for devices[4] on the same address",
     ];
     assert_problems(&problems(text), &expected);
 }

@@ -49,7 +49,7 @@ fn the_environment_overrides_it() {
 fn running_it_is_refused_with_every_key_that_this_version_cannot_honour() {
     let found = load_with(LoadOptions::text("gateway.yaml", SEED)).unwrap_err();
     for key in [
-        ":12: security.encryption.enabled: ",
+        ":11: security.encryption.enabled: ",
         ":20: security.certificates.cert_file: ",
         ":26: security.key_management.provider: ",
         ":33: messaging.mqtt.enabled: ",

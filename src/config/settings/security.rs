@@ -187,10 +187,10 @@ impl CertificateSettings {
         let mut flaws = zero_durations([("rotation_interval", self.rotation_interval)]);
         match (&self.cert_file, &self.key_file) {
             (Some(_), None) => {
-                flaws.push(flaw("key_file", "is missing; a certificate needs its private key"))
+                flaws.push(flaw("key_file", "is missing; a certificate needs its private key"));
             }
             (None, Some(_)) => {
-                flaws.push(flaw("cert_file", "is missing; a private key needs its certificate"))
+                flaws.push(flaw("cert_file", "is missing; a private key needs its certificate"));
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use super::{Entry, Kind, Node, SyntaxError};
+use super::{Entry, Kind, Node, Passing, SyntaxError};
 
 /// Deeper nesting than this is no configuration, and would exhaust the stack.
 const MAX_DEPTH: usize = 64;
@@ -14,13 +14,13 @@ const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 5_000_000;
 
 /// Reads one document; an empty text is an empty section.
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+pub(super) fn parse(text: &str, passing: Passing<'_>) -> Result<Node, SyntaxError> {
     let options = granit_parser::options! {
         emit_comments: false,
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(passing);
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| at(error.marker().line(), error.info()))?;
         builder.take(&event, &span)?;
@@ -44,8 +44,8 @@ enum Content {
     Map { entries: Vec<Entry>, key: Option<(String, usize)>, merges: Vec<Node> },
 }
 
-#[derive(Default)]
-struct Builder {
+struct Builder<'a> {
+    passing: Passing<'a>,
     open: Vec<Open>,
     anchors: HashMap<usize, (Node, usize)>,
     document: Option<Node>,
@@ -53,7 +53,11 @@ struct Builder {
     nodes: usize,
 }
 
-impl Builder {
+impl<'a> Builder<'a> {
+    fn new(passing: Passing<'a>) -> Self {
+        Self { passing, open: Vec::new(), anchors: HashMap::new(), document: None, documents: 0, nodes: 0 }
+    }
+
     fn take(&mut self, event: &Event<'_>, span: &Span) -> Result<(), SyntaxError> {
         let line = span.start.line();
         match event {
@@ -117,7 +121,7 @@ impl Builder {
         self.put(Node::new(open.line, kind), open.anchor)
     }
 
-    fn put(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
+    fn put(&mut self, mut node: Node, anchor: usize) -> Result<(), SyntaxError> {
         let line = node.line;
         self.count(1, line)?;
         if anchor != 0 {
@@ -125,6 +129,7 @@ impl Builder {
             self.count(size, line)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
+        self.pass(&mut node);
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.document = Some(node),
             Some(Content::List(nodes)) => nodes.push(node),
@@ -135,6 +140,17 @@ impl Builder {
             },
         }
         Ok(())
+    }
+
+    /// Shows an element of the list that is asked for.
+    fn pass(&mut self, node: &mut Node) {
+        let [Open { content: Content::Map { key: Some((key, _)), .. }, .. }, list] = self.open.as_slice()
+        else {
+            return;
+        };
+        if let (Content::List(nodes), true) = (&list.content, key == self.passing.list) {
+            (self.passing.take)(nodes.len(), node);
+        }
     }
 
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
@@ -225,6 +241,10 @@ mod tests {
     use super::*;
     use crate::config::key::KeyPath;
 
+    fn parse(text: &str) -> Result<Node, SyntaxError> {
+        super::parse(text, Passing { list: "", take: &mut |_, _| {} })
+    }
+
     fn refused(text: &str) -> String {
         let error = parse(text).expect_err(text);
         format!("{}: {}", error.line.unwrap_or_default(), error.reason)
@@ -265,6 +285,20 @@ mod tests {
         let used = &tree.get("use").unwrap().value;
         assert_eq!(used.get("x").unwrap().value.kind, Kind::Plain("1".to_owned()));
         assert_eq!(used.get("y").unwrap().value.kind, Kind::Plain("3".to_owned()));
+    }
+
+    #[test]
+    fn the_elements_of_one_list_are_shown_while_they_are_read() {
+        let mut seen = Vec::new();
+        let mut take = |n, node: &mut Node| {
+            seen.push((n, node.take("tags").is_some()));
+        };
+        let text = "a: {devices: [{tags: 1}]}\ndevices: [{tags: [1]}, {id: b}]\nother: [{tags: 1}]\n";
+        let tree = super::parse(text, Passing { list: "devices", take: &mut take }).unwrap();
+        assert_eq!(seen, [(0, true), (1, false)]);
+        assert_eq!(tree.line_of(&KeyPath::parse("devices[1].id")), Some(2));
+        let Kind::List(devices) = &tree.get("devices").unwrap().value.kind else { panic!("{tree:?}") };
+        assert_eq!(devices[0].kind, Kind::Map(Vec::new()));
     }
 
     #[test]
