@@ -1,5 +1,11 @@
 //! The configuration as users meet it: files, tag files, the environment, and `bifrost check`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test's helpers need and don't get ends the test"
+)]
+
 mod check_command;
 mod environment;
 mod examples;

@@ -1,1 +1,0 @@
-//! The configuration as users meet it: files, the environment, and `bifrost check`.
