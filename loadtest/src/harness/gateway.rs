@@ -1,0 +1,151 @@
+//! A gateway that runs: `bifrost run` with a configuration made for it.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{
+    http::Connection,
+    metrics::Metrics,
+    ports,
+    process::{Process, pinned},
+    usage::Usage,
+};
+use crate::{bench::Bench, error::LoadError};
+
+/// How long it may take to reach its devices, before a scenario is given up.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A device as a scenario sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Device {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its PLC's port on the loopback.
+    pub(crate) port: u16,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    process: Process,
+    /// Where HTTP is served.
+    pub(crate) port: u16,
+    /// Just before it was executed.
+    pub(crate) started: Instant,
+    _directory: TempDir,
+}
+
+impl Gateway {
+    /// Starts it with these devices, each with the same `tags` registers from 0 on, the last writable.
+    pub(crate) fn start(
+        bench: &Bench,
+        devices: &[Device],
+        tags: u16,
+        poll_interval: &str,
+    ) -> Result<Self, LoadError> {
+        let directory = tempfile::tempdir().map_err(LoadError::at("a temporary directory"))?;
+        let write = |name: &str, text: String| {
+            let file = directory.path().join(name);
+            fs::write(&file, text).map_err(LoadError::at(file.display().to_string())).map(|()| file)
+        };
+        write("tags.csv", tag_file(tags))?;
+        let port = ports::free()?;
+        let devices = devices.iter().map(|device| {
+            json!({
+                "id": device.id,
+                "protocol": "modbus-tcp",
+                "address": format!("127.0.0.1:{}", device.port),
+                "poll_interval": poll_interval,
+                "tags_file": "tags.csv",
+            })
+        });
+        let config = json!({
+            "gateway": {
+                "id": "load",
+                "port": port,
+                "data_dir": directory.path().join("data"),
+                "insecure_http": true,
+            },
+            "logging": { "level": "warn" },
+            "devices": devices.collect::<Vec<_>>(),
+        });
+        // JSON is YAML.
+        let config = write("gateway.yaml", config.to_string())?;
+        let mut command = pinned(&bench.bifrost()?, None);
+        command.args(["run", "--config"]).arg(config);
+        let started = Instant::now();
+        let process = Process::start("bifrost run", &mut command, directory.path().join("log"))?;
+        Ok(Self { process, port, started, _directory: directory })
+    }
+
+    /// What it counts, as soon as it answers.
+    pub(crate) fn metrics(&mut self) -> Result<Metrics, LoadError> {
+        self.until("doesn't serve HTTP", |port| {
+            let Ok(mut connection) = Connection::open(port) else { return Ok(None) };
+            connection.get("/metrics").map(|text| Some(Metrics::parse(&text)))
+        })
+    }
+
+    /// Waits until so many devices are connected.
+    pub(crate) fn connected(&mut self, count: u16) -> Result<(), LoadError> {
+        self.until("doesn't reach its devices", |port| {
+            let Ok(mut connection) = Connection::open(port) else { return Ok(None) };
+            let metrics = Metrics::parse(&connection.get("/metrics")?);
+            Ok((metrics.sum("bifrost_device_connected") >= f64::from(count)).then_some(()))
+        })
+    }
+
+    /// Asks again and again until there is an answer.
+    pub(crate) fn until<T>(
+        &mut self,
+        otherwise: &str,
+        ask: impl Fn(u16) -> Result<Option<T>, LoadError>,
+    ) -> Result<T, LoadError> {
+        let begin = Instant::now();
+        loop {
+            if let Some(answer) = ask(self.port)? {
+                return Ok(answer);
+            }
+            self.process.check()?;
+            if begin.elapsed() > PATIENCE {
+                return Err(self.process.failed(otherwise));
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it has taken.
+    pub(crate) fn usage(&self) -> Result<Usage, LoadError> {
+        Usage::of(self.process.pid())
+    }
+}
+
+/// One row for each register.
+fn tag_file(tags: u16) -> String {
+    let mut csv = "id,address,data_type,writable\n".to_owned();
+    for register in 0..tags {
+        let writable = register + 1 == tags;
+        // Into a String: can't fail.
+        let _ = writeln!(csv, "tag_{register},holding:{register},uint16,{writable}");
+    }
+    csv
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_tag_alone_is_writable() {
+        let file = tag_file(3);
+        assert_eq!(file.lines().count(), 4);
+        assert!(file.ends_with("tag_1,holding:1,uint16,false\ntag_2,holding:2,uint16,true\n"), "{file}");
+    }
+}

@@ -1,0 +1,49 @@
+//! What is measured, one file per question. Each starts its own processes and leaves none behind.
+
+mod faults;
+mod many;
+mod sequential;
+mod start;
+mod write;
+
+use clap::ValueEnum;
+
+use crate::{bench::Bench, error::LoadError, report::Report};
+
+/// A question to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// How fast is one connection, read after read, beside libmodbus?
+    Sequential,
+    /// What do 100 devices with 100 tags at 100 ms take?
+    ManyFast,
+    /// What do 1,000 devices with 100 tags at 1 s take, and are scans on time?
+    ManySlow,
+    /// How long does a write take under either load?
+    Write,
+    /// Do three broken devices harm the other 97?
+    Faults,
+    /// How soon do the reachable half of 1,000 devices deliver?
+    Start,
+}
+
+/// Measures what is asked for; everything when nothing is named.
+pub(crate) fn run(only: &[Scenario], bench: &Bench, report: &mut Report) -> Result<(), LoadError> {
+    let wanted = |scenario| only.is_empty() || only.contains(&scenario);
+    if wanted(Scenario::Sequential) {
+        sequential::run(bench, report)?;
+    }
+    let writes = wanted(Scenario::Write);
+    for (scenario, load) in [(Scenario::ManyFast, &many::FAST), (Scenario::ManySlow, &many::SLOW)] {
+        if wanted(scenario) || writes {
+            many::run(load, wanted(scenario), writes, bench, report)?;
+        }
+    }
+    if wanted(Scenario::Faults) {
+        faults::run(bench, report)?;
+    }
+    if wanted(Scenario::Start) {
+        start::run(bench, report)?;
+    }
+    Ok(())
+}
