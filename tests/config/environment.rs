@@ -6,7 +6,7 @@ use crate::{assert_problems, load_with};
 
 fn under(text: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load_with(LoadOptions { env, ..LoadOptions::text("gateway.yaml", text) })
+    load_with(&LoadOptions { env, ..LoadOptions::text("gateway.yaml", text) })
 }
 
 fn refused(text: &str, env: &[(&str, &str)]) -> Vec<String> {
@@ -21,7 +21,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         ("BIFROST_GATEWAY__SITE_ID".to_owned(), "0042".to_owned()),
     ];
     options.flags = vec![("gateway.port".to_owned(), "3".to_owned())];
-    let gateway = load_with(options).unwrap().gateway;
+    let gateway = load_with(&options).unwrap().gateway;
     assert_eq!((gateway.port, gateway.site_id.as_str(), gateway.id.as_str()), (3, "0042", "file"));
 }
 
@@ -115,7 +115,7 @@ fn the_customary_names_are_honoured_by_being_refused_until_there_is_encryption()
 fn the_customary_names_set_what_they_always_meant() {
     let env = [("ENABLE_ENCRYPTION", "true"), ("INDUSTRIAL_MODE", "true"), ("KEY_ROTATION_INTERVAL", "6")];
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let config = load_with(LoadOptions { env, ..LoadOptions::default() }.syntax_only()).unwrap();
+    let config = load_with(&LoadOptions { env, ..LoadOptions::default() }.syntax_only()).unwrap();
     assert!(config.security.encryption.enabled && config.security.key_management.key_rotation_enabled);
     assert_eq!(config.security.encryption.level, bifrost::config::EncryptionLevel::Industrial);
     assert_eq!(config.security.key_management.key_rotation_interval.as_secs(), 6 * 3600);

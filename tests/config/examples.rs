@@ -12,7 +12,7 @@ fn shipped(name: &str) -> PathBuf {
 
 fn load(name: &str) -> Config {
     let options = LoadOptions { file: Some(shipped(name)), ..LoadOptions::default() };
-    load_with(options).unwrap_or_else(|found| panic!("{name}: {found:#?}"))
+    load_with(&options).unwrap_or_else(|found| panic!("{name}: {found:#?}"))
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "what a test's helpers need and don't get ends the test"
 )]
 
@@ -19,11 +20,11 @@ use bifrost::config::{Config, LoadOptions};
 
 /// A YAML text, run for real: with everything that `bifrost run` asks.
 fn load(text: &str) -> Result<Config, Vec<String>> {
-    load_with(LoadOptions::text("gateway.yaml", text))
+    load_with(&LoadOptions::text("gateway.yaml", text))
 }
 
-fn load_with(options: LoadOptions) -> Result<Config, Vec<String>> {
-    Config::load(&options).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+fn load_with(options: &LoadOptions) -> Result<Config, Vec<String>> {
+    Config::load(options).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
 /// The problems of a text that has some.

@@ -221,7 +221,7 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
     ] {
         assert_problems(&problems(text), &[key]);
         let syntax_only = LoadOptions::text("gateway.yaml", text).syntax_only();
-        let config = load_with(syntax_only).unwrap_or_else(|found| panic!("{text}: {found:?}"));
+        let config = load_with(&syntax_only).unwrap_or_else(|found| panic!("{text}: {found:?}"));
         assert_eq!(config.unavailable().len(), 1, "{text}");
     }
 }
@@ -240,9 +240,9 @@ industrial_security: {encrypt_tag_data: false}
 #[test]
 fn toml_is_read_by_its_extension_with_lines_too() {
     let text = "[gateway]\nport = 8081\n\n[[devices]]\nid = \"a\"\nprotocol = \"modbus-tcp\"\naddress = \"192.0.2.1\"\n";
-    let config = load_with(LoadOptions::text("gateway.toml", text)).unwrap();
+    let config = load_with(&LoadOptions::text("gateway.toml", text)).unwrap();
     assert_eq!((config.gateway.port, config.devices.len()), (8081, 1));
-    let found = load_with(LoadOptions::text("gateway.toml", format!("{text}adress = 1\n"))).unwrap_err();
+    let found = load_with(&LoadOptions::text("gateway.toml", format!("{text}adress = 1\n"))).unwrap_err();
     assert_problems(&found, &["gateway.toml:8: devices[0].adress: is no key here; did you mean address?"]);
 }
 

@@ -15,7 +15,7 @@ fn seed() -> LoadOptions {
 
 #[test]
 fn every_key_of_it_is_understood() {
-    let config = load_with(seed()).unwrap();
+    let config = load_with(&seed()).unwrap();
     assert_eq!(config.gateway.port, 8080);
     assert_eq!(config.security.encryption.level, EncryptionLevel::Industrial);
     assert_eq!(config.security.key_management.provider, KeyProvider::Vault);
@@ -36,7 +36,7 @@ fn the_environment_overrides_it() {
         ("BIFROST_MESSAGING__MQTT__BROKER".to_owned(), "tls://other:8883".to_owned()),
         ("BIFROST_MESSAGING__NATS__SERVERS".to_owned(), "[\"tls://a:1\"]".to_owned()),
     ];
-    let config = load_with(options).unwrap();
+    let config = load_with(&options).unwrap();
     assert_eq!(config.gateway.port, 8081);
     assert_eq!(
         (config.messaging.mqtt[0].broker.as_str(), config.messaging.mqtt[0].qos),
@@ -47,7 +47,7 @@ fn the_environment_overrides_it() {
 
 #[test]
 fn running_it_is_refused_with_every_key_that_this_version_cannot_honour() {
-    let found = load_with(LoadOptions::text("gateway.yaml", SEED)).unwrap_err();
+    let found = load_with(&LoadOptions::text("gateway.yaml", SEED)).unwrap_err();
     for key in [
         ":11: security.encryption.enabled: ",
         ":20: security.certificates.cert_file: ",
@@ -63,7 +63,7 @@ fn running_it_is_refused_with_every_key_that_this_version_cannot_honour() {
 
 #[test]
 fn the_contracts_sample_is_read_too() {
-    let config = load_with(LoadOptions::text("gateway.yaml", CONTRACT).syntax_only()).unwrap();
+    let config = load_with(&LoadOptions::text("gateway.yaml", CONTRACT).syntax_only()).unwrap();
     let tag = &config.devices[0].tags[0];
     assert_eq!((tag.address.as_str(), tag.scale, tag.deadband), ("40001", 0.1, Some(0.5)));
     assert_eq!(config.messaging.spool, bifrost::config::SpoolSettings::default());

@@ -26,7 +26,7 @@ fn folder(table: &[u8]) -> TempDir {
 }
 
 fn load_from(folder: &Path) -> Result<Config, Vec<String>> {
-    load_with(LoadOptions { file: Some(folder.join("gateway.yaml")), ..LoadOptions::default() })
+    load_with(&LoadOptions { file: Some(folder.join("gateway.yaml")), ..LoadOptions::default() })
 }
 
 fn load(table: &str) -> Result<Config, Vec<String>> {
@@ -129,6 +129,7 @@ fn a_file_that_is_not_there_or_not_utf_8_is_told() {
 fn syntax_only_leaves_it_closed() {
     let folder = folder(b"\xff\xff");
     let file = folder.path().join("gateway.yaml");
-    let config = load_with(LoadOptions { file: Some(file), ..LoadOptions::default() }.syntax_only()).unwrap();
+    let config =
+        load_with(&LoadOptions { file: Some(file), ..LoadOptions::default() }.syntax_only()).unwrap();
     assert_eq!(config.tag_count(), 1);
 }
