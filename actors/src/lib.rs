@@ -10,4 +10,6 @@ pub mod plc;
 pub mod router;
 pub mod sequence;
 pub mod supervision;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod websocket;

@@ -1,0 +1,22 @@
+//! Probes, failing actors and scripted devices for tests, under virtual time.
+//!
+//! A [`Universe`] is one test's tree; a [`Plant`] adds the router, the sequence store and devices with
+//! scripted drivers to it. Nothing here is part of the running gateway.
+
+#![expect(
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test's tool fails the test when it can't do its work"
+)]
+
+mod plant;
+mod probe;
+mod script;
+mod universe;
+mod watcher;
+
+pub use plant::{FakeDevice, Plant, adopt, device_settings, everything_of};
+pub use probe::{Birthplace, Probe, Trick};
+pub use script::{Mode, Script, WriteOutcome};
+pub use universe::{Universe, until};
+pub use watcher::Watcher;

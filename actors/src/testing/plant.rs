@@ -1,0 +1,223 @@
+//! The gateway's core with devices whose drivers follow a script instead of a socket.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bifrost_model::{Command, CommandResult, DeviceTags, TagBatch, Value};
+use serde_json::json;
+
+use super::{
+    script::{Mode, Script},
+    universe::{Universe, until},
+    watcher::Watcher,
+};
+use crate::{
+    gateway::{Gateway, LimitSettings},
+    link::LinkLine,
+    metrics::Metrics,
+    plc::{self, DeviceObservation, DevicePorts, DeviceSettings, ObserveDevice, WriteTag, schedule::Phases},
+    router::{self, EventSink, Filter, News, RegisterDevice, RouterPorts, Subscribe, Topics},
+    sequence,
+    supervision::{OrderKind, Placement, Slot, TreeError},
+    testing::Probe,
+};
+
+/// A device on loopback that nobody connects to, with tags `t0`, `t1`, … of type float64, all writable.
+pub fn device_settings(id: &str, period: Duration, tags: u16) -> DeviceSettings {
+    let tags: Vec<_> = (0..tags)
+        .map(|n| {
+            json!({ "id": format!("t{n}"), "address": format!("holding:{}", n * 4), "data_type": "float64",
+                    "writable": true })
+        })
+        .collect();
+    let settings = json!({ "id": id, "protocol": "modbus-tcp", "address": "127.0.0.1:1", "tags": tags });
+    let mut settings: DeviceSettings =
+        serde_json::from_value(settings).unwrap_or_else(|error| panic!("device settings: {error}"));
+    settings.poll_interval = period;
+    settings
+}
+
+type Devices = Arc<Mutex<BTreeMap<String, Arc<DeviceTags>>>>;
+
+/// The router, the sequence store and devices under a universe's tree.
+#[derive(Clone)]
+pub struct Plant {
+    /// Where it lives.
+    pub universe: Universe,
+    shared: plc::Shared,
+    devices: Devices,
+}
+
+impl Plant {
+    /// Starts router and store; numbers are kept in `folder`.
+    pub async fn start(universe: &Universe, folder: &Path, limits: LimitSettings) -> Self {
+        let plant = Self::empty(universe, limits);
+        plant.add_router().await;
+        plant.add_store(folder).await;
+        let branch = universe.branch("/", "devices").await;
+        assert_eq!(branch.as_deref(), Ok("devices"));
+        plant
+    }
+
+    fn empty(universe: &Universe, limits: LimitSettings) -> Self {
+        let router = Slot::empty();
+        let metrics = Metrics::new().unwrap_or_else(|error| panic!("metrics: {error}"));
+        let shared = plc::Shared {
+            events: EventSink::new(router.clone()),
+            router,
+            sequence: Slot::empty(),
+            metrics: Arc::new(metrics),
+            phases: Arc::new(Phases::default()),
+            limits,
+        };
+        Self { universe: universe.clone(), shared, devices: Arc::default() }
+    }
+
+    async fn add_router(&self) {
+        let devices = Arc::clone(&self.devices);
+        let parts = router::Parts {
+            address: self.shared.router.clone(),
+            limits: self.shared.limits.clone(),
+            metrics: Arc::clone(&self.shared.metrics),
+            devices: Arc::new(move || {
+                devices.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+            }),
+        };
+        assert_eq!(self.universe.add("/", router::spec(parts)).await.as_deref(), Ok("router"));
+    }
+
+    async fn add_store(&self, folder: &Path) {
+        let (path, block) = (folder.join("sequence"), self.shared.limits.sequence_block);
+        let spec = sequence::spec(path, block, self.shared.sequence.clone(), self.shared.events.clone());
+        assert_eq!(self.universe.add("/", spec).await.as_deref(), Ok("sequence"));
+    }
+
+    /// Adds a device, and waits until it runs or has failed once.
+    pub async fn device(&self, settings: DeviceSettings, script: &Script) -> FakeDevice {
+        let compiled =
+            plc::compile(&settings).unwrap_or_else(|problems| panic!("device settings: {problems:?}"));
+        let (id, device) = (settings.id.clone(), Arc::new(compiled));
+        let tags = Arc::clone(&device.tags);
+        self.register(&tags).await;
+        let (address, made) = (Slot::empty(), script.clone());
+        let parts = plc::Parts {
+            line: LinkLine::new(device.link.clone(), 16),
+            phases: device.groups.iter().map(|_| self.shared.phases.next()).collect(),
+            settings: Arc::new(settings),
+            device,
+            address: address.clone(),
+            shared: self.shared.clone(),
+            driver: Arc::new(move |_, traffic| made.driver(traffic)),
+        };
+        let added = self.universe.add("devices", plc::spec(parts, Placement::Worker(0))).await;
+        let path = added.unwrap_or_else(|error| panic!("device {id}: {error}"));
+        FakeDevice { path, tags, ports: address, script: script.clone() }
+    }
+
+    /// Adds a device that answers every scan with a count, read this often, with one tag.
+    pub async fn counting(&self, id: &str, period: Duration) -> FakeDevice {
+        self.device(device_settings(id, period, 1), &Script::new(Mode::Counts)).await
+    }
+
+    /// Makes the router know a device's tags.
+    pub async fn register(&self, tags: &Arc<DeviceTags>) {
+        let id = tags.device_id().to_string();
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(tags));
+        let _ = self.router().register.send(RegisterDevice(Arc::clone(tags))).await;
+    }
+
+    /// The router's addresses.
+    pub fn router(&self) -> RouterPorts {
+        self.shared.router.get().unwrap_or_else(|| panic!("there is no router now"))
+    }
+
+    /// Waits until there is a router again.
+    pub async fn until_router(&self) {
+        until("a router", || self.shared.router.get().is_some()).await;
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Subscribes to everything.
+    pub async fn watch(&self) -> Watcher {
+        let watcher = Watcher::start(100_000);
+        self.subscribe(&watcher, everything_of(None)).await;
+        watcher
+    }
+
+    /// Subscribes; answers what was known before.
+    pub async fn subscribe(&self, watcher: &Watcher, filter: Filter) -> Vec<News> {
+        let to = watcher.address.clone().recipient();
+        let subscribe = Subscribe { id: router::next_subscriber_id(), to, filter };
+        self.router().subscribe.send(subscribe).await.unwrap_or_default()
+    }
+
+    /// Hands the router a scan as a device would.
+    pub fn publish(&self, batch: TagBatch) -> bool {
+        self.router().publish.try_send(router::Publish(Arc::new(batch))).is_ok()
+    }
+
+    /// Stops everything in the order in which the gateway does.
+    pub async fn stop(&self) {
+        for path in ["devices", "router", "sequence"] {
+            assert_eq!(self.universe.order(path, OrderKind::Stop).await, Ok(()));
+        }
+    }
+}
+
+/// A filter for all topics, of these devices or all.
+pub fn everything_of(devices: Option<&[&str]>) -> Filter {
+    let topics = Topics { device_data: true, device_status: true, events: true, alarms: true };
+    let devices = devices.map(|ids| ids.iter().map(|id| Arc::from(*id)).collect());
+    Filter { topics, devices, tags: None }
+}
+
+/// A device under test.
+#[derive(Clone)]
+pub struct FakeDevice {
+    /// Its actor's path.
+    pub path: String,
+    /// Its tags.
+    pub tags: Arc<DeviceTags>,
+    /// What it does.
+    pub script: Script,
+    ports: Slot<DevicePorts>,
+}
+
+impl FakeDevice {
+    /// The living incarnation's addresses.
+    pub fn ports(&self) -> Option<DevicePorts> {
+        self.ports.get()
+    }
+
+    /// What its actor knows; `None` while it is being rebuilt.
+    pub async fn observe(&self) -> Option<DeviceObservation> {
+        self.ports()?.observe.send(ObserveDevice).await.ok()
+    }
+
+    /// Sends a write; the answer comes when it is carried out.
+    pub fn write(&self, command: Command) -> impl Future<Output = Option<CommandResult>> + use<> {
+        let answer = self.ports().map(|ports| ports.write.send(WriteTag(command)));
+        async move { answer?.await.ok() }
+    }
+
+    /// Sends a write of a number to the first tag.
+    pub fn write_number(&self, id: &str, number: f64) -> impl Future<Output = Option<CommandResult>> + use<> {
+        let value = Value::Float64(number);
+        let (command_id, tag_id) = (Arc::from(id), Arc::from("t0"));
+        self.write(Command { command_id, tag_id, value, expires_at: None, read_back: false })
+    }
+}
+
+/// Puts a probe under a gateway's eyes as a client's actor would be.
+pub async fn adopt(gateway: &Gateway, name: &str, probe: &Probe) -> Result<(), TreeError> {
+    let mailbox = Arc::clone(probe.mailbox());
+    gateway.adopt(name.to_owned(), mailbox, |exit| probe.child(exit)).await
+}
