@@ -10,7 +10,7 @@ use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use bifrost_simulator::Simulator;
 use clap::Args;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::mpsc;
 
 use self::{commands::Command, plant::Plant, table::Table};
 use crate::{
@@ -72,14 +72,14 @@ async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>) ->
     let looking = async {
         let mut ticks =
             tokio::time::interval(if live { Duration::from_millis(500) } else { Duration::from_secs(2) });
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut lines = typed_lines();
         let mut listening = true;
         loop {
             tokio::select! {
                 _ = ticks.tick() => table.draw(&plant).await,
-                line = lines.next_line(), if listening => match line {
-                    Ok(Some(line)) => table.say(carry_out(&line, &plant.simulator).await),
-                    Ok(None) | Err(_) => listening = false,
+                line = lines.recv(), if listening => match line {
+                    Some(line) => table.say(carry_out(&line, &plant.simulator).await),
+                    None => listening = false,
                 },
             }
         }
@@ -91,6 +91,20 @@ async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>) ->
         }
     };
     app.run_beside(looking, timed).await
+}
+
+/// Lines from stdin, read on a thread that nobody waits for: a read that never returns must not keep the
+/// process from ending.
+fn typed_lines() -> mpsc::Receiver<String> {
+    let (tx, rx) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if tx.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    rx
 }
 
 async fn carry_out(line: &str, simulator: &Simulator) -> String {
