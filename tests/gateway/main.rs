@@ -1,0 +1,20 @@
+//! The gateway from end to end, as its users meet it: the real binary, real sockets, third-party servers.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod actors;
+mod changes;
+mod commands;
+mod demo;
+mod discovery;
+mod faults;
+mod feed;
+mod late_replies;
+mod learning;
+mod lifecycle;
+mod many;
+mod reading;
+mod recovery;
+mod sequence;
+mod writing;
