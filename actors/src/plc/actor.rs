@@ -120,6 +120,8 @@ pub(super) struct PlcConnection {
     pub(super) status: DeviceStatus,
     pub(super) counters: Counters,
     pub(super) pause: Pause,
+    /// Why it pauses.
+    pub(super) left_alone_for: DeviceError,
     driver: Rc<dyn Driver>,
     traffic: Rc<Traffic>,
     groups: Vec<GroupRun>,
@@ -153,6 +155,7 @@ impl PlcConnection {
         Self {
             states: vec![TagState::default(); parts.device.points.len()],
             pause: Pause::new(parts.settings.timeout, parts.settings.retry_max),
+            left_alone_for: DeviceError::Timeout(parts.settings.timeout),
             groups: groups.collect(),
             desk: Rc::new(RefCell::new(Desk::new(limits.command_ids, limits.device_writes))),
             turn: Rc::default(),
@@ -170,10 +173,6 @@ impl PlcConnection {
 
     pub(super) fn id(&self) -> &str {
         self.parts.device.tags.device_id()
-    }
-
-    pub(super) fn timeout(&self) -> Duration {
-        self.parts.settings.timeout
     }
 
     fn schedule(&self, group: usize, ctx: &mut Context<Self>) {

@@ -40,10 +40,12 @@ impl PlcConnection {
         self.publish(readings);
     }
 
-    /// A group's scan is left out, because its device is being left alone: values age all the same.
+    /// A group's scan is left out, because its device is being left alone: values age all the same, for the
+    /// reason for which it is.
     pub(super) fn age(&mut self, group: usize) {
         let now = Instant::now();
-        let readings = self.weigh(group, Some(&DeviceError::Timeout(self.timeout())), Vec::new(), now);
+        let reason = self.left_alone_for.clone();
+        let readings = self.weigh(group, Some(&reason), Vec::new(), now);
         self.publish(readings);
     }
 
@@ -52,7 +54,10 @@ impl PlcConnection {
     fn judge_silence(&mut self, outcome: &Result<(), DeviceError>, now: Instant) {
         match outcome {
             Ok(()) => self.pause.reset(),
-            Err(DeviceError::Timeout(_) | DeviceError::UnitUnreachable { .. }) => self.pause.silence(now),
+            Err(error @ (DeviceError::Timeout(_) | DeviceError::UnitUnreachable { .. })) => {
+                self.pause.silence(now);
+                self.left_alone_for = error.clone();
+            }
             Err(DeviceError::Offline(_) | DeviceError::Transport(_) | DeviceError::Busy) => {}
         }
     }
