@@ -11,7 +11,7 @@ use actix::{Actor, Addr};
 use thiserror::Error;
 use tokio::{
     sync::{Mutex, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -106,7 +106,7 @@ impl Gateway {
             router,
             sequence,
             events,
-            metrics,
+            metrics: Arc::clone(&metrics),
             phases: Arc::new(Phases::default()),
             limits: settings.limits.clone(),
         };
@@ -115,7 +115,7 @@ impl Gateway {
             registry: Registry::default(),
             shared,
             fatal: fatal_seen,
-            links: Mutex::new(Links::new(workers)),
+            links: Mutex::new(Links::new(workers, metrics)),
             settings,
             _lock: lock,
         };
@@ -365,13 +365,18 @@ impl Gateway {
     }
 
     /// Stops everything in order: polling first, then what it used, then who is told. What hasn't ended
-    /// within the limit is left behind; answers whether all had.
+    /// within its share of the limit is left behind, so that what comes later has its share too; answers
+    /// whether all had.
     pub async fn drain(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut clean = true;
-        for path in STOP_ORDER {
-            let stopped = timeout_at(deadline, self.stop(path)).await;
-            clean &= matches!(stopped, Ok(Ok(())));
+        for (path, left) in STOP_ORDER.into_iter().zip((1..=STOP_ORDER.len()).rev()) {
+            let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
+            // A task of its own: an order whose sender no longer waits isn't carried out.
+            let gateway = self.clone();
+            let stopping = actix_rt::spawn(async move { gateway.stop(path).await });
+            let stopped = timeout(share, stopping).await;
+            clean &= matches!(stopped, Ok(Ok(Ok(()))));
         }
         clean
     }
