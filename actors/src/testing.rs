@@ -18,5 +18,5 @@ mod watcher;
 pub use plant::{FakeDevice, Plant, adopt, device_settings, everything_of};
 pub use probe::{Birthplace, Probe, Trick};
 pub use script::{Mode, Script, WriteOutcome};
-pub use universe::{Universe, until};
+pub use universe::{Universe, in_virtual_time, until};
 pub use watcher::Watcher;

@@ -105,7 +105,11 @@ impl Plant {
         self.register(&tags).await;
         let (address, made) = (Slot::empty(), script.clone());
         let parts = plc::Parts {
-            line: LinkLine::new(device.link.clone(), 16),
+            line: LinkLine::new(
+                device.link.clone(),
+                16,
+                self.shared.metrics.connections.with_label_values(&["modbus-tcp"]),
+            ),
             phases: device.groups.iter().map(|_| self.shared.phases.next()).collect(),
             settings: Arc::new(settings),
             device,

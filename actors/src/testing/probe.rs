@@ -101,6 +101,12 @@ impl Probe {
         self.0.script.lock().unwrap_or_else(PoisonError::into_inner).extend(script);
     }
 
+    /// Forgets what was said of births: all go as they should.
+    pub fn forget_births(&self) {
+        self.0.script.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.always(Birthplace::Sound);
+    }
+
     /// How births go that no script is for.
     pub fn always(&self, birth: Birthplace) {
         *self.0.always.lock().unwrap_or_else(PoisonError::into_inner) = birth;
