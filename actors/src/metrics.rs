@@ -9,8 +9,8 @@ use std::{
 };
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 /// All of the gateway's metrics.
@@ -32,10 +32,12 @@ pub struct Metrics {
     pub websocket_skipped: IntCounter,
     /// How late scans begin.
     pub scan_delay: Histogram,
-    /// Messages that wait, by actor; set when metrics are asked for.
-    pub mailbox_depth: GaugeVec,
-    /// Messages that found a mailbox full, by actor; set when metrics are asked for.
-    pub mailbox_dropped: GaugeVec,
+    /// Messages that wait for the router; set when metrics are asked for.
+    pub router_depth: IntGauge,
+    /// Messages that found a mailbox full, by kind of actor; set when metrics are asked for.
+    pub mailbox_dropped: IntGaugeVec,
+    /// Actors by kind and state; set when metrics are asked for.
+    pub actors: IntGaugeVec,
     response_time: HistogramVec,
     data_points: IntCounterVec,
     errors: IntCounterVec,
@@ -116,20 +118,17 @@ impl Metrics {
                         .buckets(vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0]),
                 )?,
             )?,
-            mailbox_depth: add(
+            router_depth: add(
                 r,
-                GaugeVec::new(Opts::new("bifrost_mailbox_depth", "Messages waiting"), &["actor"])?,
+                IntGauge::new("bifrost_router_queue_depth", "Messages waiting for the router")?,
             )?,
-            mailbox_dropped: add(
+            mailbox_dropped: gauges(
                 r,
-                GaugeVec::new(
-                    Opts::new(
-                        "bifrost_mailbox_dropped",
-                        "Messages that found the mailbox full since the start",
-                    ),
-                    &["actor"],
-                )?,
+                "bifrost_mailbox_dropped",
+                "Messages that found a mailbox full",
+                &["kind"],
             )?,
+            actors: gauges(r, "bifrost_actors", "Actors by what they are doing", &["kind", "state"])?,
             response_time: add(
                 r,
                 HistogramVec::new(

@@ -102,7 +102,8 @@ fn too_large(max: usize) -> Problem {
 }
 
 fn too_slow(time: Duration) -> Problem {
-    let detail = format!("the body didn't arrive within {time:?}; the key is api.client_request_timeout");
+    let detail =
+        format!("the body didn't arrive within {time:?}; the key is gateway.performance.read_timeout");
     Problem::new(Kind::SlowRequest, detail)
 }
 

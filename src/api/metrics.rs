@@ -19,6 +19,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn metrics(state: Data<ApiState>) -> Result<HttpResponse, Problem> {
+    state.gateway().refresh_gauges().await;
     let families = state.gateway().metrics().registry.gather();
     let text = TextEncoder::new()
         .encode_to_string(&families)

@@ -119,7 +119,7 @@ async fn answer<B: MessageBody + 'static>(
         Ok(Ok(Err(error))) => Err(of_error(&error)),
         Ok(Err(_panic)) => Err(Problem::new(Kind::Internal, "the request's handler panicked; see the log")),
         Err(_) => {
-            let detail = format!("no answer within {limit:?}; the key is api.request_timeout");
+            let detail = format!("no answer within {limit:?}; the key is gateway.performance.write_timeout");
             Err(Problem::new(Kind::RequestTimeout, detail))
         }
     }

@@ -4,26 +4,30 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::ByteSize;
+
 /// Bounds and times of the HTTP interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiSettings {
     /// Threads that serve HTTP. One answers some ten thousand requests a second.
     pub workers: usize,
-    /// Connections open at a time, per worker; more wait to be accepted.
+    /// Connections open at a time, per worker; more wait to be accepted. `gateway.performance.max_connections`.
+    #[serde(skip)]
     pub max_connections: usize,
     /// WebSocket clients at a time.
     pub websocket_max_clients: usize,
-    /// Largest body of a request, in bytes.
-    pub max_body: usize,
+    /// Largest body of a request.
+    pub max_body: ByteSize,
     /// How long an idle connection is kept for another request; zero: not at all.
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,
     /// How long a client may take to send a request's headers, and again for its body.
-    #[serde(with = "humantime_serde")]
+    /// `gateway.performance.read_timeout`.
+    #[serde(skip)]
     pub client_request_timeout: Duration,
-    /// How long an answer may take to be made.
-    #[serde(with = "humantime_serde")]
+    /// How long an answer may take to be made. `gateway.performance.write_timeout`.
+    #[serde(skip)]
     pub request_timeout: Duration,
     /// How long a device's actor may take to describe its device before the device counts as offline.
     #[serde(with = "humantime_serde")]
@@ -41,12 +45,12 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             workers: 1,
-            max_connections: 512,
+            max_connections: 1000,
             websocket_max_clients: 100,
-            max_body: 1 << 20,
+            max_body: ByteSize(1 << 20),
             keep_alive: Duration::from_secs(30),
-            client_request_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(15),
+            client_request_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
             observe_timeout: Duration::from_millis(500),
             shutdown_timeout: Duration::from_secs(5),
             page_limit_default: 100,
@@ -62,10 +66,7 @@ impl ApiSettings {
         let some_time = "must be more than zero, such as 5s";
         let checks = [
             ("workers", self.workers == 0, at_least_one),
-            ("max_connections", self.max_connections == 0, at_least_one),
-            ("max_body", self.max_body < 1024, "must be at least 1024 bytes, or no device can be configured"),
-            ("client_request_timeout", self.client_request_timeout.is_zero(), some_time),
-            ("request_timeout", self.request_timeout.is_zero(), some_time),
+            ("max_body", self.max_body.0 < 1024, "must be at least 1KiB, or no device can be configured"),
             ("observe_timeout", self.observe_timeout.is_zero(), some_time),
             ("page_limit_default", self.page_limit_default == 0, at_least_one),
             (
@@ -91,13 +92,13 @@ mod tests {
     fn every_value_that_cannot_work_is_named() {
         let settings = ApiSettings {
             workers: 0,
-            max_body: 10,
-            request_timeout: Duration::ZERO,
+            max_body: ByteSize(10),
+            observe_timeout: Duration::ZERO,
             page_limit_max: 1,
             ..ApiSettings::default()
         };
         let keys: Vec<_> = settings.validate().into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["workers", "max_body", "request_timeout", "page_limit_max"]);
+        assert_eq!(keys, ["workers", "max_body", "observe_timeout", "page_limit_max"]);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl ApiState {
     /// The bounds of every request.
     pub(super) fn bounds(&self) -> Bounds {
         Bounds {
-            max_body: self.settings.max_body,
+            max_body: usize::try_from(self.settings.max_body.0).unwrap_or(usize::MAX),
             body_time: self.settings.client_request_timeout,
             answer_time: self.settings.request_timeout,
             discovery_time: self.settings.request_timeout + self.discovery.deadline,

@@ -20,7 +20,7 @@ use self::{
     signals::{Signals, Told},
 };
 use crate::{
-    api::{self, ApiState, ControlError, Readiness},
+    api::{self, ApiSettings, ApiState, ControlError, Readiness},
     config::{Config, LoadOptions, overlay::OverlayError},
 };
 
@@ -77,7 +77,7 @@ impl App {
             gateway.clone(),
             Arc::clone(&control) as _,
             readiness.clone(),
-            config.api.clone(),
+            api_settings(&config),
             config.discovery.clone(),
         );
         let listen = |source| AppError::Listen { address: url.clone(), source };
@@ -178,6 +178,17 @@ fn settings(config: &Config) -> GatewaySettings {
         data_dir: config.gateway.data_dir.clone(),
         supervision: config.supervision.clone(),
         limits: config.limits.clone(),
+    }
+}
+
+/// REST's settings with those that the configuration names elsewhere.
+fn api_settings(config: &Config) -> ApiSettings {
+    let performance = &config.gateway.performance;
+    ApiSettings {
+        max_connections: performance.max_connections,
+        client_request_timeout: performance.read_timeout,
+        request_timeout: performance.write_timeout,
+        ..config.api.clone()
     }
 }
 

@@ -53,3 +53,10 @@ fn fail(error: impl std::fmt::Display) -> ExitCode {
     eprintln!("bifrost: {error}");
     ExitCode::FAILURE
 }
+
+/// Says in one line each what is wrong with a configuration.
+fn tell_problems(problems: &[crate::config::Problem]) {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+}

@@ -15,13 +15,13 @@ pub struct RunArgs {
     /// The configuration, YAML or TOML
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Instead of gateway.port
+    /// Instead of `gateway.port`
     #[arg(long, value_name = "P")]
     pub port: Option<u16>,
-    /// Instead of gateway.bind
+    /// Instead of `gateway.bind`
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
-    /// Instead of gateway.data_dir
+    /// Instead of `gateway.data_dir`
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
     let config = match Config::load(&options) {
         Ok(config) => config,
         Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            super::tell_problems(&problems);
             let file = args.config.display();
             return super::fail(format!(
                 "{} in the configuration; mend {file} and start again",

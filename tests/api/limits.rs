@@ -52,8 +52,10 @@ fn a_body_that_is_no_json_by_its_own_account_is_refused() {
 
 #[test]
 fn a_body_that_is_too_large_is_refused_announced_or_not() {
-    let bench =
-        Bench::with(ApiSettings { max_body: 2048, ..ApiSettings::default() }, |plc| vec![press("p", plc)]);
+    let bench = Bench::with(
+        ApiSettings { max_body: bifrost::config::ByteSize(2048), ..ApiSettings::default() },
+        |plc| vec![press("p", plc)],
+    );
     let announced =
         ["POST /api/tags/read HTTP/1.1", HOST, "content-type: application/json", "content-length: 2049"];
     let problem = bench.raw(&announced, b"").problem(413, "body-too-large");

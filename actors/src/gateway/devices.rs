@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use bifrost_drivers::modbus::Point;
+use bifrost_drivers::modbus::{Framing, Point};
 use bifrost_model::DeviceTags;
 
 use crate::{
     link::{LinkLine, LinkSettings},
+    metrics::Metrics,
     plc::{CompiledDevice, DevicePorts, DeviceSettings},
     supervision::Slot,
 };
@@ -75,39 +76,45 @@ impl Registry {
 
 /// Links by target, and how busy each worker thread is.
 pub(super) struct Links {
-    links: BTreeMap<String, LinkEntry>,
+    by_target: BTreeMap<String, LinkEntry>,
     load: Vec<usize>,
+    metrics: Arc<Metrics>,
 }
 
 impl Links {
-    pub(super) fn new(workers: usize) -> Self {
-        Self { links: BTreeMap::new(), load: vec![0; workers.max(1)] }
+    pub(super) fn new(workers: usize, metrics: Arc<Metrics>) -> Self {
+        Self { by_target: BTreeMap::new(), load: vec![0; workers.max(1)], metrics }
     }
 
     /// Takes a link into use, making it on the least busy thread if there is none; answers whether it is new.
     pub(super) fn acquire(&mut self, settings: &LinkSettings, queue: usize) -> (Arc<LinkLine>, usize, bool) {
         let name = settings.target.to_string();
-        if let Some(link) = self.links.get_mut(&name) {
+        if let Some(link) = self.by_target.get_mut(&name) {
             link.users += 1;
             return (Arc::clone(&link.line), link.worker, false);
         }
         let worker = (0..self.load.len()).min_by_key(|worker| self.load[*worker]).unwrap_or(0);
         self.load[worker] += 1;
-        let line = LinkLine::new(settings.clone(), queue);
-        self.links.insert(name, LinkEntry { line: Arc::clone(&line), users: 1, worker });
+        let protocol = match settings.target.framing() {
+            Framing::Tcp => "modbus-tcp",
+            Framing::Rtu => "modbus-rtu",
+        };
+        let opened = self.metrics.connections.with_label_values(&[protocol]);
+        let line = LinkLine::new(settings.clone(), queue, opened);
+        self.by_target.insert(name, LinkEntry { line: Arc::clone(&line), users: 1, worker });
         (line, worker, true)
     }
 
     /// Gives a link up; answers whether nobody uses it any more.
     pub(super) fn release(&mut self, settings: &LinkSettings) -> bool {
         let name = settings.target.to_string();
-        let Some(link) = self.links.get_mut(&name) else { return false };
+        let Some(link) = self.by_target.get_mut(&name) else { return false };
         link.users -= 1;
         if link.users > 0 {
             return false;
         }
         self.load[link.worker] -= 1;
-        self.links.remove(&name);
+        self.by_target.remove(&name);
         true
     }
 }

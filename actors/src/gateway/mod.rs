@@ -2,6 +2,7 @@
 
 mod changes;
 mod devices;
+mod gauges;
 mod handle;
 mod notices;
 mod settings;

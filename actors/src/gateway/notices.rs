@@ -19,17 +19,17 @@ pub(super) fn sink(
     fatal: watch::Sender<Option<String>>,
 ) -> NoticeSink {
     Box::new(move |notice| match notice {
-        Notice::Restarted { kind } => metrics.restarts.with_label_values(&[name(kind)]).inc(),
+        Notice::Restarted { kind } => metrics.restarts.with_label_values(&[kind_name(kind)]).inc(),
         Notice::Failed { path, kind, reason, defect, first } => {
             failed(&events, &path, kind, &reason, defect, first);
         }
         Notice::Parked { path, kind, reason } => {
-            metrics.failed_actors.with_label_values(&[name(kind)]).inc();
+            metrics.failed_actors.with_label_values(&[kind_name(kind)]).inc();
             let message = format!("{path} failed too often and is tried only slowly now: {reason}");
             events.raise(&alarm_id(&path), "actor_failed", Severity::Error, device(&path), &message);
         }
         Notice::Recovered { path, kind } => {
-            metrics.failed_actors.with_label_values(&[name(kind)]).dec();
+            metrics.failed_actors.with_label_values(&[kind_name(kind)]).dec();
             events.clear(&alarm_id(&path), "actor_failed", device(&path), &format!("{path} runs again"));
         }
         Notice::Escalated { path, reason } => {
@@ -55,7 +55,7 @@ fn failed(events: &EventSink, path: &str, kind: ChildKind, reason: &str, defect:
     }
     let severity = if defect { Severity::Error } else { Severity::Warning };
     let message = format!("{path} ended and is rebuilt: {reason}");
-    let data = json!({ "path": path, "kind": name(kind), "reason": reason });
+    let data = json!({ "path": path, "kind": kind_name(kind), "reason": reason });
     events.record(Event::new(device(path), "actor_failed", severity, message).with(data));
 }
 
@@ -68,7 +68,7 @@ fn device(path: &str) -> &str {
     path.strip_prefix("devices/").unwrap_or("")
 }
 
-fn name(kind: ChildKind) -> &'static str {
+pub(super) fn kind_name(kind: ChildKind) -> &'static str {
     match kind {
         ChildKind::Branch => "branch",
         ChildKind::Sequence => "sequence",

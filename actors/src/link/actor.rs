@@ -33,7 +33,7 @@ pub(crate) fn spec(line: Arc<LinkLine>, placement: Placement) -> ChildSpec {
 
 async fn open(line: Arc<LinkLine>, birth: Birth) -> Result<Child, String> {
     let number = line.take_over();
-    match Connection::open(&line.settings).await {
+    match line.connect().await {
         Ok(connection) => {
             let capacity = line.mailbox.capacity();
             Ok(Child::new(capacity, |ctx| PlcLink::new(line, number, connection, birth.exit, ctx)))
@@ -112,7 +112,7 @@ async fn carry_all(line: Arc<LinkLine>, queue: Rc<Queue>, mut connection: Connec
         let job = queue.pop().await;
         // A server that closes idle connections, or one that was silent: a fresh one at once.
         if connection.is_spoilt() {
-            connection = match Connection::open(settings).await {
+            connection = match line.connect().await {
                 Ok(connection) => connection,
                 Err(reason) => {
                     let _ = job.reply.send(Err(DeviceError::Offline(reason.clone()).into()));

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use prometheus::IntCounter;
 use tokio::sync::watch;
 
-use super::{messages::Carry, settings::LinkSettings};
+use super::{messages::Carry, settings::LinkSettings, transport::Connection};
 use crate::supervision::{MailboxStats, Port};
 
 /// What a link is doing.
@@ -23,17 +24,26 @@ pub(super) enum LinkState {
 pub(crate) struct LinkLine {
     pub(super) settings: LinkSettings,
     pub(super) mailbox: Arc<MailboxStats>,
+    /// Connections opened.
+    opened: IntCounter,
     state: watch::Sender<(u64, LinkState)>,
 }
 
 impl LinkLine {
-    pub(crate) fn new(settings: LinkSettings, queue: usize) -> Arc<Self> {
+    pub(crate) fn new(settings: LinkSettings, queue: usize, opened: IntCounter) -> Arc<Self> {
         let state = watch::Sender::new((0, LinkState::Opening));
-        Arc::new(Self { settings, mailbox: MailboxStats::new(queue), state })
+        Arc::new(Self { settings, mailbox: MailboxStats::new(queue), opened, state })
     }
 
     pub(crate) fn settings(&self) -> &LinkSettings {
         &self.settings
+    }
+
+    /// Opens a connection, and counts it.
+    pub(super) async fn connect(&self) -> Result<Connection, String> {
+        let connection = Connection::open(&self.settings).await?;
+        self.opened.inc();
+        Ok(connection)
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<(u64, LinkState)> {

@@ -88,6 +88,11 @@ where
         Self { to, stats }
     }
 
+    /// What is counted of the mailbox.
+    pub fn stats(&self) -> &MailboxStats {
+        &self.stats
+    }
+
     /// Hands a message over, or doesn't wait.
     pub fn try_send(&self, message: M) -> Result<(), Undelivered> {
         let outcome = self.to.try_send(message);

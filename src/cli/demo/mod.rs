@@ -55,7 +55,7 @@ pub fn run(args: &DemoArgs) -> ExitCode {
         let config = match Config::load(&options) {
             Ok(config) => config,
             Err(problems) => {
-                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                super::tell_problems(&problems);
                 return super::fail("the demo's own configuration was refused");
             }
         };
@@ -72,13 +72,13 @@ async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>) ->
     let looking = async {
         let mut ticks =
             tokio::time::interval(if live { Duration::from_millis(500) } else { Duration::from_secs(2) });
-        let mut lines = typed_lines();
+        let mut typed = typed_lines();
         let mut listening = true;
         loop {
             tokio::select! {
                 _ = ticks.tick() => table.draw(&plant).await,
-                line = lines.recv(), if listening => match line {
-                    Some(line) => table.say(carry_out(&line, &plant.simulator).await),
+                order = typed.recv(), if listening => match order {
+                    Some(order) => table.say(carry_out(&order, &plant.simulator).await),
                     None => listening = false,
                 },
             }
@@ -90,7 +90,9 @@ async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>) ->
             None => std::future::pending().await,
         }
     };
-    app.run_beside(looking, timed).await
+    let code = app.run_beside(looking, timed).await;
+    table.end();
+    code
 }
 
 /// Lines from stdin, read on a thread that nobody waits for: a read that never returns must not keep the

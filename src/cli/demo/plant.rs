@@ -23,9 +23,10 @@ impl Plant {
             })
             .collect();
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listeners = machines
-            .iter()
-            .map(|machine| Listener { endpoint: Endpoint::Tcp(loopback), settings: machine.settings.clone() });
+        let listeners = machines.iter().map(|machine| Listener {
+            endpoint: Endpoint::Tcp(loopback),
+            settings: machine.settings.clone(),
+        });
         Ok(Self { simulator: Simulator::start(listeners.collect())?, machines })
     }
 

@@ -50,6 +50,13 @@ impl Table {
         ));
     }
 
+    /// Leaves the terminal as it should be left.
+    pub(super) fn end(&self) {
+        if self.live {
+            print("\nstopped\n");
+        }
+    }
+
     /// Answers what was typed.
     pub(super) fn say(&mut self, text: String) {
         if !self.live && !text.is_empty() {
@@ -68,9 +75,9 @@ impl Table {
         if self.live {
             self.draw_screen(&rows, plant);
         } else {
-            rows.iter().for_each(|(entry, seen, values)| {
-                print(&format!("{}\n", line(entry, seen.as_ref(), values)))
-            });
+            for (entry, seen, values) in &rows {
+                print(&format!("{}\n", line(entry, seen.as_ref(), values)));
+            }
         }
     }
 
@@ -101,7 +108,7 @@ impl Table {
             ),
         ];
         let room = height.saturating_sub(lines.len() + FOOT);
-        let mut body: Vec<String> = rows.iter().flat_map(|row| device_lines(row)).collect();
+        let mut body: Vec<String> = rows.iter().flat_map(device_lines).collect();
         if body.len() > room {
             let hidden = body.len() - room.saturating_sub(1);
             body.truncate(room.saturating_sub(1));

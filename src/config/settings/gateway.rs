@@ -41,12 +41,12 @@ pub struct GatewaySection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PerformanceSettings {
-    /// Connections served at a time; more wait.
+    /// Connections to REST and the live feed that are open at a time; more wait.
     pub max_connections: usize,
-    /// Longest time a client may take to send a request's head.
+    /// Longest time a client may take to send a request's head, and again for its body.
     #[serde(with = "humantime_serde")]
     pub read_timeout: Duration,
-    /// Longest time a client may take to receive an answer.
+    /// Longest time that making an answer may take.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
 }
