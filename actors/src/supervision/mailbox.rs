@@ -69,12 +69,15 @@ pub enum Undelivered {
 }
 
 /// An address for data: `try_send` alone, since `do_send` ignores a mailbox's capacity.
+///
+/// Clones share one sender: actix grants every sender of its own one message beyond the capacity, so a fresh
+/// clone for each message would know no bound.
 pub struct Port<M>
 where
     M: Message + Send,
     M::Result: Send,
 {
-    to: Recipient<M>,
+    to: Arc<Recipient<M>>,
     stats: Arc<MailboxStats>,
 }
 
@@ -85,7 +88,7 @@ where
 {
     /// An address whose refusals are counted in `stats`.
     pub fn new(to: Recipient<M>, stats: Arc<MailboxStats>) -> Self {
-        Self { to, stats }
+        Self { to: Arc::new(to), stats }
     }
 
     /// What is counted of the mailbox.
@@ -115,7 +118,7 @@ where
     M::Result: Send,
 {
     fn clone(&self) -> Self {
-        Self { to: self.to.clone(), stats: Arc::clone(&self.stats) }
+        Self { to: Arc::clone(&self.to), stats: Arc::clone(&self.stats) }
     }
 }
 
