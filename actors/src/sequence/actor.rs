@@ -158,6 +158,7 @@ struct SequenceStore {
     waiting: Vec<Waiting>,
     writing: bool,
     stopping: bool,
+    writes: u64,
 }
 
 impl SequenceStore {
@@ -170,7 +171,16 @@ impl SequenceStore {
             (Arc::clone(&found.id), Row { slot: file.slot(found, numbers), open })
         };
         let rows = found.iter().map(row).collect();
-        Self { rows, parts, _address: address, file, waiting: Vec::new(), writing: false, stopping: false }
+        Self {
+            rows,
+            parts,
+            _address: address,
+            file,
+            waiting: Vec::new(),
+            writing: false,
+            stopping: false,
+            writes: 0,
+        }
     }
 
     /// A device's row, made if there is none: from what this process knows of it, or as that of a new device.
@@ -224,6 +234,7 @@ impl SequenceStore {
             return;
         }
         self.writing = true;
+        self.writes += 1;
         let batch = std::mem::take(&mut self.waiting);
         let ends: Vec<_> =
             batch.iter().map(|entry| (Arc::clone(&entry.id), Arc::clone(&entry.slot), entry.end)).collect();
@@ -288,7 +299,8 @@ impl Handler<Extend> for SequenceStore {
 impl Supervised for SequenceStore {
     fn observe(&self) -> serde_json::Value {
         let open = self.rows.values().filter(|row| row.open).count();
-        json!({ "devices": self.rows.len(), "open": open, "waiting": self.waiting.len() })
+        let (devices, waiting) = (self.rows.len(), self.waiting.len());
+        json!({ "devices": devices, "open": open, "waiting": waiting, "writes": self.writes })
     }
 
     /// A clean stop gives back what wasn't used: counting goes on without a gap. What a device still counts
