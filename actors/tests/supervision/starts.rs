@@ -106,7 +106,7 @@ fn a_start_that_takes_too_long_is_given_up_and_tried_again() {
 #[test]
 fn a_child_that_starts_slowly_holds_nobody_up() {
     let mut settings = patient();
-    settings.plc_link.start_timeout = Duration::from_secs(60);
+    settings.plc_link.start_timeout = Duration::from_mins(1);
     Universe::run(settings, async |universe| {
         let (slow, quick) = (Probe::new("slow"), Probe::new("quick"));
         slow.next_births([Birthplace::Slow(Duration::from_secs(30))]);
