@@ -1,9 +1,12 @@
 //! The router's handlers.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, dev::SendError};
-use bifrost_model::{Alarm, TagBatch};
+use bifrost_model::{Alarm, DeviceTags, TagBatch};
 use serde_json::json;
 
 use super::{
@@ -32,23 +35,24 @@ pub(crate) struct Parts {
     pub(crate) limits: LimitSettings,
     pub(crate) metrics: Arc<Metrics>,
     /// Devices that exist, to begin with after a rebuild.
-    pub(crate) devices: Arc<dyn Fn() -> Vec<Arc<bifrost_model::DeviceTags>> + Send + Sync>,
+    pub(crate) devices: Arc<dyn Fn() -> Vec<Arc<DeviceTags>> + Send + Sync>,
 }
 
 /// How to build the router.
 pub(crate) fn spec(parts: Parts) -> ChildSpec {
     let mailbox = MailboxStats::new(parts.limits.router_mailbox);
+    let legacy = Legacy::default();
     ChildSpec {
         name: "router".to_owned(),
         kind: ChildKind::Router,
         placement: Placement::Home,
         mailbox: Arc::clone(&mailbox),
         factory: Box::new(move |_| {
-            let (parts, mailbox) = (parts.clone(), Arc::clone(&mailbox));
+            let (parts, mailbox, legacy) = (parts.clone(), Arc::clone(&mailbox), Arc::clone(&legacy));
             Box::pin(async move {
                 Ok(Child::new(mailbox.capacity(), |ctx| {
                     let address = parts.address.set(ports(ctx, &mailbox));
-                    Router::new(parts, mailbox, address)
+                    Router::new(parts, mailbox, address, legacy)
                 }))
             })
         }),
@@ -83,34 +87,49 @@ struct Router {
     parts: Parts,
     _address: Tenancy<RouterPorts>,
     mailbox: Arc<MailboxStats>,
-    last: LastValues,
-    statuses: HashMap<Arc<str>, Arc<DeviceStatus>>,
-    events: Events,
-    alarms: Alarms,
+    memory: Memory,
+    legacy: Legacy,
     subscribers: HashMap<SubscriberId, Subscriber>,
     scans: u64,
     values: u64,
 }
 
+/// What a rebuilt router must know, since nobody tells it again: a tag within its deadband isn't published,
+/// a status is told when it changes, and an alarm when it comes.
+struct Memory {
+    last: LastValues,
+    statuses: HashMap<Arc<str>, Arc<DeviceStatus>>,
+    events: Events,
+    alarms: Alarms,
+}
+
+/// Where an incarnation leaves its memory to the next.
+type Legacy = Arc<Mutex<Option<Memory>>>;
+
+impl Memory {
+    fn new(limits: &LimitSettings) -> Self {
+        let (events, alarms) = (Events::new(limits.events), Alarms::new(limits.cleared_alarms));
+        Self { last: LastValues::default(), statuses: HashMap::new(), events, alarms }
+    }
+
+    /// Devices may have come, changed or gone while there was no router.
+    fn catch_up(&mut self, devices: Vec<Arc<DeviceTags>>) {
+        let exists = |id: &Arc<str>| devices.iter().any(|tags| tags.device_id() == id);
+        self.statuses.retain(|id, _| exists(id));
+        self.last.retain(exists);
+        for tags in devices {
+            self.last.register(tags);
+        }
+    }
+}
+
 impl Router {
-    fn new(parts: Parts, mailbox: Arc<MailboxStats>, address: Tenancy<RouterPorts>) -> Self {
-        let mut last = LastValues::default();
-        for tags in (parts.devices)() {
-            last.register(tags);
-        }
-        let (events, alarms) = (Events::new(parts.limits.events), Alarms::new(parts.limits.cleared_alarms));
-        Self {
-            parts,
-            _address: address,
-            mailbox,
-            last,
-            statuses: HashMap::new(),
-            events,
-            alarms,
-            subscribers: HashMap::new(),
-            scans: 0,
-            values: 0,
-        }
+    fn new(parts: Parts, mailbox: Arc<MailboxStats>, address: Tenancy<RouterPorts>, legacy: Legacy) -> Self {
+        let left = legacy.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut memory = left.unwrap_or_else(|| Memory::new(&parts.limits));
+        memory.catch_up((parts.devices)());
+        let subscribers = HashMap::new();
+        Self { parts, _address: address, mailbox, memory, legacy, subscribers, scans: 0, values: 0 }
     }
 
     /// Hands news to every subscriber whose filter it passes; drops subscribers that are gone.
@@ -148,15 +167,16 @@ impl Router {
     fn start_for(&self, filter: &Filter) -> Vec<News> {
         let mut news = Vec::new();
         if filter.topics.device_status {
-            let statuses = self.statuses.values().filter(|status| filter.passes_device(&status.device_id));
+            let statuses =
+                self.memory.statuses.values().filter(|status| filter.passes_device(&status.device_id));
             news.extend(statuses.cloned().map(News::Status));
         }
         if filter.topics.alarms {
-            let alarms = self.alarms.active().filter(|alarm| filter.passes_device(&alarm.device_id));
+            let alarms = self.memory.alarms.active().filter(|alarm| filter.passes_device(&alarm.device_id));
             news.extend(alarms.cloned().map(News::Alarm));
         }
         if filter.topics.device_data {
-            news.extend(self.last.snapshot(filter).into_iter().map(News::LastKnown));
+            news.extend(self.memory.last.snapshot(filter).into_iter().map(News::LastKnown));
         }
         news
     }
@@ -166,12 +186,19 @@ impl Actor for Router {
     type Context = Context<Self>;
 }
 
+impl Drop for Router {
+    fn drop(&mut self) {
+        let memory = std::mem::replace(&mut self.memory, Memory::new(&self.parts.limits));
+        *self.legacy.lock().unwrap_or_else(PoisonError::into_inner) = Some(memory);
+    }
+}
+
 impl Handler<Publish> for Router {
     type Result = ();
 
     fn handle(&mut self, Publish(batch): Publish, _: &mut Self::Context) {
         self.mailbox.taken();
-        if self.last.take(&batch) {
+        if self.memory.last.take(&batch) {
             self.scans += 1;
             self.values += batch.readings.len() as u64;
             self.tell_scan(batch);
@@ -185,7 +212,7 @@ impl Handler<ReportStatus> for Router {
     fn handle(&mut self, ReportStatus(status): ReportStatus, _: &mut Self::Context) {
         self.mailbox.taken();
         let device = Arc::clone(&status.device_id);
-        self.statuses.insert(Arc::clone(&device), Arc::clone(&status));
+        self.memory.statuses.insert(Arc::clone(&device), Arc::clone(&status));
         let passes = |filter: &Filter| filter.topics.device_status && filter.passes_device(&device);
         self.tell(&News::Status(status), passes);
     }
@@ -196,7 +223,7 @@ impl Handler<RecordEvent> for Router {
 
     fn handle(&mut self, RecordEvent(event): RecordEvent, _: &mut Self::Context) {
         self.mailbox.taken();
-        let event = self.events.add(event);
+        let event = self.memory.events.add(event);
         let device = Arc::clone(&event.device_id);
         self.tell(&News::Event(event), |filter| filter.topics.events && filter.passes_device(&device));
     }
@@ -207,7 +234,7 @@ impl Handler<SetAlarm> for Router {
 
     fn handle(&mut self, SetAlarm(alarm): SetAlarm, _: &mut Self::Context) {
         self.mailbox.taken();
-        if let Some(alarm) = self.alarms.set(alarm) {
+        if let Some(alarm) = self.memory.alarms.set(alarm) {
             self.tell_alarm(alarm);
         }
     }
@@ -217,7 +244,7 @@ impl Handler<AcknowledgeAlarm> for Router {
     type Result = bool;
 
     fn handle(&mut self, AcknowledgeAlarm(id): AcknowledgeAlarm, _: &mut Self::Context) -> bool {
-        let alarm = self.alarms.acknowledge(&id);
+        let alarm = self.memory.alarms.acknowledge(&id);
         let found = alarm.is_some();
         if let Some(alarm) = alarm {
             self.tell_alarm(alarm);
@@ -230,7 +257,7 @@ impl Handler<RegisterDevice> for Router {
     type Result = ();
 
     fn handle(&mut self, RegisterDevice(tags): RegisterDevice, _: &mut Self::Context) {
-        self.last.register(tags);
+        self.memory.last.register(tags);
     }
 }
 
@@ -238,8 +265,8 @@ impl Handler<ForgetDevice> for Router {
     type Result = ();
 
     fn handle(&mut self, ForgetDevice(id): ForgetDevice, _: &mut Self::Context) {
-        self.last.forget(&id);
-        self.statuses.remove(&id);
+        self.memory.last.forget(&id);
+        self.memory.statuses.remove(&id);
     }
 }
 
@@ -247,7 +274,7 @@ impl Handler<ReadLast> for Router {
     type Result = Result<Vec<LastTag>, Unknown>;
 
     fn handle(&mut self, wanted: ReadLast, _: &mut Self::Context) -> Self::Result {
-        self.last.read(&wanted.device_id, wanted.tag_ids.as_deref())
+        self.memory.last.read(&wanted.device_id, wanted.tag_ids.as_deref())
     }
 }
 
@@ -255,7 +282,7 @@ impl Handler<ListEvents> for Router {
     type Result = Vec<Numbered<bifrost_model::Event>>;
 
     fn handle(&mut self, wanted: ListEvents, _: &mut Self::Context) -> Self::Result {
-        self.events.list(&wanted)
+        self.memory.events.list(&wanted)
     }
 }
 
@@ -263,7 +290,7 @@ impl Handler<ListAlarms> for Router {
     type Result = Vec<Arc<Alarm>>;
 
     fn handle(&mut self, wanted: ListAlarms, _: &mut Self::Context) -> Self::Result {
-        self.alarms.list(wanted.active_only)
+        self.memory.alarms.list(wanted.active_only)
     }
 }
 
@@ -288,7 +315,7 @@ impl Handler<Unsubscribe> for Router {
 
 impl Supervised for Router {
     fn observe(&self) -> serde_json::Value {
-        let (devices, tags) = self.last.counts();
+        let (devices, tags) = self.memory.last.counts();
         let missed: u64 = self.subscribers.values().map(|subscriber| subscriber.missed).sum();
         json!({
             "devices": devices,
@@ -297,7 +324,7 @@ impl Supervised for Router {
             "values": self.values,
             "subscribers": self.subscribers.len(),
             "missed_by_subscribers": missed,
-            "events": self.events.len(),
+            "events": self.memory.events.len(),
         })
     }
 }

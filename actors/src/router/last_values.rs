@@ -47,6 +47,11 @@ impl LastValues {
         self.0.remove(device_id);
     }
 
+    /// Keeps only devices that exist.
+    pub(super) fn retain(&mut self, exists: impl Fn(&Arc<str>) -> bool) {
+        self.0.retain(|id, _| exists(id));
+    }
+
     /// Takes a scan in. What a device that was changed or removed meanwhile had under way is left out.
     pub(super) fn take(&mut self, batch: &TagBatch) -> bool {
         let Some(device) = self.0.get_mut(batch.device.device_id()) else { return false };

@@ -233,3 +233,25 @@ fn a_rebuilt_router_knows_the_devices_that_exist_and_scans_go_on_without_a_gap()
         assert!(numbers.len() >= 9 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     });
 }
+
+#[test]
+fn a_rebuilt_router_still_knows_values_statuses_events_and_alarms() {
+    with_plant(async |plant| {
+        let device = quiet(&plant, "d").await;
+        assert!(plant.publish(batch(&device, 1000, 5.0)));
+        plant.router().alarms.try_send(SetAlarm(alarm(AlarmState::Active))).unwrap();
+        tokio::time::sleep(ms(10)).await;
+        plant.universe.order("router", bifrost_actors::supervision::OrderKind::Restart).await.unwrap();
+        plant.until_router().await;
+        let kept = Ok(vec![(Quality::Good, Some(5.0)), (Quality::Good, Some(0.0))]);
+        assert_eq!(last(&plant, "d", None).await, kept);
+        let start = plant.subscribe(&Watcher::start(10), everything_of(None)).await;
+        let (statuses, alarms): (Vec<_>, Vec<_>) = start
+            .iter()
+            .filter(|news| !matches!(news, News::LastKnown(_)))
+            .partition(|news| matches!(news, News::Status(status) if status.connected));
+        assert_eq!((statuses.len(), alarms.len()), (1, 1));
+        let events = plant.router().list_events.send(ListEvents { limit: 10, ..ListEvents::default() });
+        assert_eq!(events.await.unwrap().len(), 1, "the device's connection");
+    });
+}
