@@ -118,9 +118,9 @@ impl Scenario {
         }
     }
 
-    /// Reads YAML; `place` is what errors call it.
+    /// Reads YAML; `place` is what errors call it. Errors are one line, without a picture of the place.
     pub fn from_yaml(text: &str, place: &str) -> Result<Self, SimulatorError> {
-        let parsed = serde_saphyr::from_str(text).map_err(|error| error.to_string());
+        let parsed = serde_saphyr::from_str(text).map_err(|error| error.without_snippet().to_string());
         Self::checked(parsed, place)
     }
 
