@@ -356,6 +356,8 @@ impl Supervised for PlcConnection {
     /// The last thing said of a device that is no longer polled is that its values are no longer confirmed.
     fn stop(&mut self, ctx: &mut Context<Self>) {
         use actix::ActorContext;
+        let last = (0..).zip(&mut self.states).filter_map(|(tag, state)| state.stopped(tag)).collect();
+        self.publish(last);
         self.status.connected = false;
         (self.status.state, self.status.last_error) = (DeviceState::Offline, Some("stopped".to_owned()));
         self.report_status();

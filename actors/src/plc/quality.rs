@@ -9,6 +9,7 @@
 //! | cut off (no connection, silence, garbage); last good value younger than `stale_after` | UNCERTAIN | last good |
 //! | the same, younger than `bad_after` | STALE | last good |
 //! | the same, older, or never read | BAD | null |
+//! | no longer polled, because the actor was stopped | STALE | last good |
 //!
 //! A good value is published every scan or, with a deadband, when it has moved by at least that much since
 //! it was last published. Everything else is published when quality or reason change.
@@ -69,6 +70,15 @@ impl TagState {
         };
         let value = if quality == Quality::Bad { Value::Null } else { self.value.clone() };
         self.tell(Reading { tag, quality, reason, value }, (quality, reason))
+    }
+
+    /// Its device is no longer polled: nothing confirms the last good value any more. What is BAD stays so.
+    pub fn stopped(&mut self, tag: u32) -> Option<Reading> {
+        if self.told.0 == Quality::Bad {
+            return None;
+        }
+        let quality = (Quality::Stale, Reason::Stopped);
+        self.tell(Reading { tag, quality: quality.0, reason: quality.1, value: self.value.clone() }, quality)
     }
 
     fn tell(&mut self, reading: Reading, quality: (Quality, Reason)) -> Option<Reading> {
@@ -165,6 +175,16 @@ mod tests {
             Reading { tag: 0, quality: Quality::Bad, reason: Reason::Refused(2), value: Value::Null };
         assert_eq!(tag.read(refused.clone(), &rules, Instant::now()), Some(refused.clone()));
         assert_eq!(tag.read(refused, &rules, Instant::now()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_longer_polled_is_stale_and_told_once() {
+        let mut tag = TagState::default();
+        assert_eq!(tag.stopped(0), None, "what was never read is BAD already");
+        tag.read(good(7.0), &rules(None), Instant::now());
+        let told = tag.stopped(0).unwrap();
+        assert_eq!((told.quality, told.value), (Quality::Stale, Value::Float64(7.0)));
+        assert_eq!(tag.stopped(0), None);
     }
 
     #[tokio::test(start_paused = true)]
