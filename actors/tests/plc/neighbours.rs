@@ -1,6 +1,7 @@
 //! What one device does to itself, and that the others don't notice.
 
 use bifrost_actors::{
+    plc::DeviceState,
     supervision::{ChildState, OrderKind},
     testing::{FakeDevice, Mode, Plant, Script, Watcher, device_settings},
 };
@@ -59,10 +60,12 @@ fn a_device_that_never_answers_its_scan_delays_nobody_and_is_called_offline() {
     with_plant(async |plant| {
         let began = Instant::now();
         let (watcher, devices) = ten(&plant).await;
+        tokio::time::sleep(secs(1)).await;
         devices[7].script.scan_takes(secs(3600));
         tokio::time::sleep(secs(60)).await;
         let stuck = devices[7].observe().await.unwrap();
         assert!(stuck.stats.overruns > 500, "{:?}", stuck.stats);
+        assert_eq!((stuck.status.state, stuck.status.connected), (DeviceState::Offline, false));
         for device in devices.iter().filter(|device| device.path != "devices/d7") {
             check_every_scan(&watcher, device.tags.device_id(), began);
         }

@@ -15,7 +15,7 @@ const BLOCKED: Duration = Duration::from_millis(2500);
 fn hasty() -> SupervisionSettings {
     let mut settings = SupervisionSettings {
         watchdog_interval: ms(100),
-        watchdog_limit: ms(100),
+        watchdog_limit: ms(400),
         ..SupervisionSettings::default()
     };
     settings.plc_connection.initial_delay = ms(10);
