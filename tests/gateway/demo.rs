@@ -1,1 +1,76 @@
-//! TODO
+//! `bifrost demo` without a terminal, as a script or a curious person with a pipe sees it.
+
+use serde_json::Value;
+
+use crate::harness::{Answer, Process, ask, until, until_true};
+
+fn start(devices: &str) -> (Process, String) {
+    let mut demo = Process::bifrost(&["demo", "--port", "0", "--devices", devices, "--plain"]);
+    let line = demo.line("the URL", |line| line.starts_with("gateway "));
+    let url = line.split_whitespace().nth(1).expect("a URL").to_owned();
+    (demo, url)
+}
+
+fn device(url: &str, id: &str) -> Answer {
+    ask("GET", &format!("{url}/api/devices/{id}"), &Value::Null)
+}
+
+#[test]
+fn the_demo_says_where_it_is_and_what_it_reads_and_ends_with_0_on_sigint() {
+    let (mut demo, url) = start("5");
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    demo.line("how to stop a PLC", |line| line.contains("stop press-1") && line.contains("start press-1"));
+    demo.line("how to end", |line| line.contains("Ctrl-C"));
+    demo.line("values", |line| line.starts_with("press-1 online ") && line.contains("temperature="));
+    let listed = ask("GET", &format!("{url}/api/devices"), &Value::Null).body;
+    assert_eq!(listed["count"], 5, "{listed}");
+    for row in listed["devices"].as_array().unwrap() {
+        let id = row["id"].as_str().unwrap();
+        demo.line(id, |line| line.starts_with(&format!("{id} online ")));
+    }
+    demo.signal("INT");
+    assert_eq!(demo.wait().code(), Some(0));
+    let printed = demo.stdout().join("\n");
+    assert!(!printed.contains('\u{1b}'), "plain lines have no escapes");
+    assert!(demo.stderr().iter().all(|line| !line.contains("panic")), "{:?}", demo.stderr());
+}
+
+#[test]
+fn values_of_the_demo_move() {
+    let (_demo, url) = start("1");
+    let temperature = || {
+        let tags = ask("GET", &format!("{url}/api/devices/press-1/tags"), &Value::Null).body;
+        let tags = tags["tags"].as_array().unwrap().clone();
+        tags.into_iter().find(|tag| tag["id"] == "temperature").and_then(|tag| tag["value"].as_f64())
+    };
+    let first = until("a temperature", temperature);
+    until_true("another temperature", || temperature().is_some_and(|now| now.total_cmp(&first).is_ne()));
+}
+
+#[test]
+fn a_plc_that_is_stopped_by_hand_is_noticed_and_recovers_when_started() {
+    let (mut demo, url) = start("2");
+    until_true("press-1 online", || device(&url, "press-1").body["state"] == "online");
+    demo.type_line("stop press-1");
+    demo.line("the answer", |line| line.contains("press-1 is switched off"));
+    until_true("press-1 offline", || device(&url, "press-1").body["connected"] == false);
+    demo.line("the line of it", |line| line.starts_with("press-1 offline ") && line.contains("(UNCERTAIN)"));
+    assert_eq!(device(&url, "boiler-1").body["connected"], true);
+    demo.type_line("stop nothing");
+    demo.line("help", |line| line.contains("there is no PLC \"nothing\""));
+    demo.type_line("start press-1");
+    demo.line("the answer", |line| line.contains("press-1 is switched on again"));
+    until_true("press-1 online", || device(&url, "press-1").body["state"] == "online");
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut demo = Process::bifrost(&["demo", "--port", &port]);
+    assert_eq!(demo.wait().code(), Some(1));
+    let said = demo.stderr();
+    assert!(said.iter().any(|line| line.starts_with("bifrost: ") && line.contains(&port)), "{said:?}");
+    // Which key would help isn't told to somebody who has no file to write it to.
+    assert!(!said.join("\n").contains("panic"), "{said:?}");
+}

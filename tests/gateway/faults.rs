@@ -22,7 +22,7 @@ fn start(devices: &Value) -> Gateway {
 }
 
 /// A fault, and the reasons of which one must be told while it lasts.
-fn assert_noticed_and_recovered(plc: &Plc, protocol: &str, fault: Fault, reasons: &[&str]) {
+fn assert_noticed_and_recovered(plc: &Plc, protocol: &str, fault: &Fault, reasons: &[&str]) {
     let gateway = start(&json!([device("plc", protocol, plc, 1)]));
     gateway.good_tags("plc");
     plc.set_fault(Some(fault.clone()));
@@ -50,42 +50,47 @@ const GARBLED: &str = "answer not understood";
 
 #[test]
 fn silence_is_noticed_and_survived() {
-    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", Fault::Silence, &[SILENT]);
+    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", &Fault::Silence, &[SILENT]);
 }
 
 #[test]
 fn half_open_connections_are_noticed_and_survived() {
-    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", Fault::HalfOpen, &[SILENT, GONE]);
+    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", &Fault::HalfOpen, &[SILENT, GONE]);
 }
 
 #[test]
 fn garbage_is_never_a_value_and_is_survived() {
-    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", Fault::Garbage, &[SILENT, GONE, GARBLED]);
+    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", &Fault::Garbage, &[SILENT, GONE, GARBLED]);
 }
 
 #[test]
 fn garbage_on_rtu_is_never_a_value_and_is_survived() {
     let plc = Plc::rtu_over_tcp(crate::harness::counting());
-    assert_noticed_and_recovered(&plc, "modbus-rtu", Fault::Garbage, &[SILENT, GONE, GARBLED]);
+    assert_noticed_and_recovered(&plc, "modbus-rtu", &Fault::Garbage, &[SILENT, GONE, GARBLED]);
 }
 
 #[test]
 fn truncated_frames_are_never_a_value_and_are_survived() {
-    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", Fault::TruncatedFrame, &[SILENT, GONE, GARBLED]);
+    assert_noticed_and_recovered(
+        &Plc::counting(),
+        "modbus-tcp",
+        Fault::TruncatedFrame,
+        &[SILENT, GONE, GARBLED],
+    );
 }
 
 #[test]
 fn wrong_transaction_ids_are_never_taken_for_an_answer() {
     let fault = Fault::WrongTransactionId;
-    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", fault, &[SILENT, GONE, GARBLED]);
+    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", &fault, &[SILENT, GONE, GARBLED]);
 }
 
 #[test]
 fn answers_of_another_unit_are_never_taken_for_an_answer() {
     let reasons = [SILENT, GONE, GARBLED];
-    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", Fault::WrongUnit, &reasons);
+    assert_noticed_and_recovered(&Plc::counting(), "modbus-tcp", &Fault::WrongUnit, &reasons);
     let plc = Plc::rtu_over_tcp(crate::harness::counting());
-    assert_noticed_and_recovered(&plc, "modbus-rtu", Fault::WrongUnit, &reasons);
+    assert_noticed_and_recovered(&plc, "modbus-rtu", &Fault::WrongUnit, &reasons);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::harness::{Gateway, Libmodbus, Plc, Site, until, until_true};
 
 fn tags(first: u16, count: u16) -> Value {
-    (first..first + count).map(|at| json!({"id": at.to_string(), "address": format!("holding:{at}")})).collect()
+    (first..first + count)
+        .map(|at| json!({"id": at.to_string(), "address": format!("holding:{at}")}))
+        .collect()
 }
 
 fn device(address: &str, tags: &Value) -> Value {

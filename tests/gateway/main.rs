@@ -1,5 +1,12 @@
 //! The gateway from end to end, as its users meet it: the real binary, real sockets, third-party servers.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 #[path = "../harness/mod.rs"]
 mod harness;
 

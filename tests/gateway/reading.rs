@@ -24,7 +24,9 @@ fn ordered(first: u16, count: u16, order: &str) -> Vec<u8> {
         registers.reverse();
     }
     if matches!(order, "BADC" | "DCBA") {
-        registers.iter_mut().for_each(|register| register.reverse());
+        for register in &mut registers {
+            register.reverse();
+        }
     }
     registers.concat()
 }
@@ -57,8 +59,7 @@ fn every_type() -> Vec<(Value, Value)> {
                 let value = number(data_type, &ordered(first, count, order));
                 let id = format!("{data_type}-{order}-{first}");
                 let address = format!("holding:{first}");
-                let tag =
-                    json!({"id": id, "address": address, "data_type": data_type, "byte_order": order});
+                let tag = json!({"id": id, "address": address, "data_type": data_type, "byte_order": order});
                 tags.extend((!value.is_null()).then_some((tag, value)));
             }
         }
@@ -106,17 +107,17 @@ fn assert_every_type(gateway: &Gateway, device: &str) {
     let ids: Vec<_> = last.keys().map(String::as_str).collect();
     let now = gateway.read(device, &ids);
     let mut feed = gateway.feed(json!({"devices": [device]}));
-    let mut fed = std::collections::BTreeMap::new();
+    let mut told = std::collections::BTreeMap::new();
     until("every tag on the feed", || {
         while let Ok(Some(frame)) = feed.look() {
-            fed.insert(frame["tag"]["id"].as_str().unwrap().to_owned(), frame["tag"].clone());
+            told.insert(frame["tag"]["id"].as_str().unwrap().to_owned(), frame["tag"].clone());
         }
-        (fed.len() == expected.len()).then_some(())
+        (told.len() == expected.len()).then_some(())
     });
     assert_eq!(last.len(), expected.len());
     for (tag, value) in expected {
         let id = tag["id"].as_str().unwrap();
-        for (way, tags) in [("last known", &last), ("read now", &now), ("feed", &fed)] {
+        for (way, tags) in [("last known", &last), ("read now", &now), ("feed", &told)] {
             let read = &tags[id];
             assert_eq!((&read["value"], &read["quality"]), (&value, &json!("GOOD")), "{way}: {read}");
         }
@@ -178,7 +179,8 @@ fn any_address_is_read_on_demand_without_being_a_tag() {
     let libmodbus = Libmodbus::tcp(&[]);
     let gateway =
         Site::new(&json!([{"id": "plc", "protocol": "modbus-tcp", "address": libmodbus.address}])).start();
-    let ask = json!({"device_id": "plc", "tag_address": "40107", "data_type": "float32", "byte_order": "DCBA"});
+    let ask =
+        json!({"device_id": "plc", "tag_address": "40107", "data_type": "float32", "byte_order": "DCBA"});
     let answer = until("the device's actor to run", || {
         Some(gateway.post("/api/tags/read", &ask)).filter(|answer| answer.status != 503)
     });

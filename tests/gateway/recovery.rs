@@ -60,10 +60,7 @@ fn a_plc_that_goes_and_returns_is_followed_by_quality_state_events_and_actors() 
     let again = gateway.await_quality("plc", "t", "GOOD");
     assert_eq!(again["value"], first["value"]);
     until_true("the link runs", || link(&gateway, &plc)["state"] == "running");
-    assert_eq!(
-        gateway.event_types("plc"),
-        ["device_connected", "device_disconnected", "device_connected"]
-    );
+    assert_eq!(gateway.event_types("plc"), ["device_connected", "device_disconnected", "device_connected"]);
     feed.await_frames(2, |frame| frame["type"] == "event");
     feed.await_frames(3, |frame| frame["type"] == "device_status");
     let heard = feed.so_far();
@@ -97,7 +94,11 @@ fn the_neighbours_of_a_plc_that_goes_and_returns_miss_no_scan() {
         assert_no_gap(&numbers);
         assert_eq!(course(&heard, id), ["GOOD"]);
         let stats = gateway.stats(id);
-        assert_eq!((&stats["scans_failed"], &stats["requests_failed"]), (&json!(0), &json!(0)), "{id}: {stats}");
+        assert_eq!(
+            (&stats["scans_failed"], &stats["requests_failed"]),
+            (&json!(0), &json!(0)),
+            "{id}: {stats}"
+        );
         assert_eq!(gateway.event_types(id), ["device_connected"]);
     }
 }
@@ -131,5 +132,9 @@ fn metrics_tell_which_devices_are_connected() {
             .find(|line| line.starts_with("bifrost_device_connected{") && line.contains(&of_device));
         line.and_then(|line| line.rsplit(' ').next()).map(str::to_owned)
     };
-    assert_eq!((connected("here").as_deref(), connected("gone").as_deref()), (Some("1"), Some("0")), "{text}");
+    assert_eq!(
+        (connected("here").as_deref(), connected("gone").as_deref()),
+        (Some("1"), Some("0")),
+        "{text}"
+    );
 }

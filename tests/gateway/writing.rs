@@ -41,9 +41,9 @@ fn writes() -> Vec<(&'static str, Value, Value, Vec<u16>)> {
         ("holding:331", number("string(4)", "BADC"), json!("AB12"), vec![0x4241, 0x3231]),
         ("holding:333", json!({"data_type": "int16", "scale": 0.1, "offset": -40}), json!(25.4), vec![654]),
         ("holding:334", json!({"data_type": "float32", "scale": 0.5}), json!(1.25), vec![0x4020, 0]),
-        // 340 is 0x0154: bits 2, 4, 6 and 8.
-        ("holding:340.3", json!({}), json!(true), vec![340 | 8]),
-        ("holding:341.0", json!({}), json!(false), vec![340]),
+        // 340 is 0x0154, 341 is 0x0155: one bit is set, one is cleared, the others stay.
+        ("holding:340.3", json!({}), json!(true), vec![0x015C]),
+        ("holding:341.0", json!({}), json!(false), vec![0x0154]),
     ]
 }
 
@@ -197,7 +197,10 @@ fn a_write_overtakes_a_slow_devices_reads() {
     gateway.await_quality("plc", "0", "GOOD");
     for value in 1..=3 {
         let asked = Instant::now();
-        assert_eq!(gateway.command(&json!({"device_id": "plc", "tag_id": "4", "value": value}))["status"], "ok");
+        assert_eq!(
+            gateway.command(&json!({"device_id": "plc", "tag_id": "4", "value": value}))["status"],
+            "ok"
+        );
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client::IntoClientRequest as _};
 
-use super::{PATIENCE, until};
+use super::{PATIENCE, Plc, until};
 
 /// How long one look at the socket takes when nothing comes.
 const LOOK: Duration = Duration::from_millis(20);
@@ -120,12 +120,12 @@ impl Recorder {
     /// Waits until so many frames passed.
     #[track_caller]
     pub(crate) fn await_frames(&self, count: usize, passes: impl Fn(&Value) -> bool) {
-        let passed = || self.frames.lock().unwrap().iter().filter(|frame| passes(frame)).count();
-        until("frames of the feed", || (passed() >= count).then_some(()));
+        let count_now = || self.frames.lock().unwrap().iter().filter(|frame| passes(frame)).count();
+        until("frames of the feed", || (count_now() >= count).then_some(()));
     }
 
     /// Waits for the end of the feed, and answers all that was heard.
-    pub(crate) fn to_the_end(mut self) -> Vec<Value> {
+    pub(crate) fn hear_out(mut self) -> Vec<Value> {
         if let Some(reading) = self.reading.take() {
             until("the end of the feed", || reading.is_finished().then_some(()));
             reading.join().expect("the feed was read");
@@ -159,4 +159,14 @@ pub(crate) fn assert_no_gap(numbers: &[u64]) {
     for pair in numbers.windows(2) {
         assert_eq!(pair[1], pair[0] + 1, "{numbers:?}");
     }
+}
+
+/// A device, `chatty`, that says so much that a client who doesn't read is behind at once: 50 tags with long
+/// descriptions, twenty times a second.
+pub(crate) fn chatty(plc: &Plc) -> Value {
+    let tag = |at: u16| json!({"id": at.to_string(), "address": format!("holding:{at}"), "description": "blah ".repeat(1500)});
+    json!({
+        "id": "chatty", "protocol": "modbus-tcp", "address": plc.address(), "poll_interval": "50ms",
+        "tags": (0..50).map(tag).collect::<Vec<_>>()
+    })
 }

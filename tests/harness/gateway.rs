@@ -5,9 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitStatus, sync::A
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{
-    Answer, PATIENCE, ask, feed::Feed, http::try_ask, process::Process, until, until_true,
-};
+use super::{Answer, PATIENCE, ask, feed::Feed, http::try_ask, process::Process, until, until_true};
 
 /// A folder with a configuration file and a data directory; the gateway may be started on it again and again.
 pub(crate) struct Site {
@@ -176,10 +174,14 @@ impl Gateway {
         answer.body
     }
 
-    /// Waits for a state of a device: online, degraded or offline.
+    /// Waits for a state of a device: online, degraded or offline. What REST says of a device whose actor
+    /// isn't there is no such state.
     #[track_caller]
     pub(crate) fn await_state(&self, device: &str, state: &str) -> Value {
-        until(&format!("{device} {state}"), || Some(self.device(device)).filter(|row| row["state"] == state))
+        until(&format!("{device} {state}"), || {
+            let row = self.device(device);
+            (row["state"] == state && row["since"].is_string()).then_some(row)
+        })
     }
 
     /// Waits for a quality of a tag.
@@ -212,6 +214,19 @@ impl Gateway {
     pub(crate) fn feed(&self, subscription: Value) -> Feed {
         let mut feed = Feed::connect(&self.url);
         feed.subscribe(subscription);
+        feed
+    }
+
+    /// A client that subscribed to all tags and doesn't read, and for which more waits than the sockets
+    /// between take. Needs a device that says much.
+    #[track_caller]
+    pub(crate) fn stalled_feed(&self) -> Feed {
+        let feed = self.feed(json!({}));
+        until_true("a client that is behind", || {
+            let clients = self.json("/api/actors/clients?detail=true");
+            let clients = clients["children"].as_array().unwrap();
+            clients.iter().any(|client| client["detail"]["waiting"].as_u64() > Some(200))
+        });
         feed
     }
 

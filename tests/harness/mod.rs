@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use feed::{Feed, Recorder, assert_no_gap, numbers};
+pub(crate) use feed::{Feed, Recorder, assert_no_gap, chatty, numbers};
 pub(crate) use gateway::{Gateway, Site};
 pub(crate) use http::{Answer, ask};
 pub(crate) use modbus::{Libmodbus, Mbpoll, Pymodbus, SerialLine, register};

@@ -1,6 +1,7 @@
 //! Third-party Modbus: pymodbus and libmodbus as servers, mbpoll as a client, socat as a serial line.
 //!
-//! Both servers hold the values that tests/support/pymodbus_server.py describes; [`register`] knows them too.
+//! Both servers hold the values that `tests/support/pymodbus_server.py` describes; [`register`]
+//! knows them too.
 
 use std::{
     env,
@@ -15,12 +16,10 @@ use super::{process::Process, until_true};
 /// The holding register that both servers have at an address.
 pub(crate) fn register(address: u16) -> u16 {
     match address {
-        100 => 0x4060,
-        101 | 102 => 0,
-        103 => 0x4060,
-        104 => 0x6040,
-        105 | 106 => 0,
-        107 => 0x6040,
+        // 3.5 as a float32 in each order of its bytes: two registers, one of them zero.
+        100 | 103 => 0x4060,
+        104 | 107 => 0x6040,
+        101 | 102 | 105 | 106 => 0,
         110 => 0x4249,
         111 => 0x4652,
         112 => 0x4f53,
@@ -134,7 +133,8 @@ impl Mbpoll<'_> {
         let (first, count) = (first.to_string(), count.to_string());
         let args = ["-0", "-1", "-q", "-m", "tcp", "-p", port, "-a", &unit, "-t", &table, "-r", &first];
         let output = Command::new("mbpoll").args(args).args(["-c", &count, host]).output();
-        let output = output.unwrap_or_else(|error| panic!("mbpoll: {error}: run `make test`, which installs it"));
+        let output =
+            output.unwrap_or_else(|error| panic!("mbpoll: {error}: run `make test`, which installs it"));
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         // [100]: 	16480
