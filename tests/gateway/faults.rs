@@ -74,7 +74,7 @@ fn truncated_frames_are_never_a_value_and_are_survived() {
     assert_noticed_and_recovered(
         &Plc::counting(),
         "modbus-tcp",
-        Fault::TruncatedFrame,
+        &Fault::TruncatedFrame,
         &[SILENT, GONE, GARBLED],
     );
 }
