@@ -140,14 +140,14 @@ impl Drop for Recorder {
     }
 }
 
-/// The sequence numbers of one device in the order in which they came, each once. The first values of a
-/// subscription may be of several scans, when a tag hasn't moved for a while: the newest counts.
+/// The sequence numbers of one device in the order in which they came, each once. Made for devices, or
+/// subscriptions, of one tag: the first values of several may be of several scans.
 pub(crate) fn numbers(frames: &[Value], device: &str) -> Vec<u64> {
     let mut numbers = Vec::new();
     for frame in frames.iter().filter(|frame| frame["device_id"] == device) {
         let single = std::slice::from_ref(&frame["tag"]);
         let tags = frame["tags"].as_array().map_or(single, Vec::as_slice);
-        numbers.extend(tags.iter().filter_map(|tag| tag["seq"].as_u64()).max());
+        numbers.extend(tags.iter().filter_map(|tag| tag["seq"].as_u64()));
     }
     numbers.dedup();
     numbers

@@ -57,7 +57,7 @@ impl Site {
         self.folder.path().join("data")
     }
 
-    /// Starts the gateway and waits until it is ready.
+    /// Starts the gateway and waits until it is ready and every device has its actor.
     #[track_caller]
     pub(crate) fn start(self: &Arc<Self>) -> Gateway {
         let mut process = self.launch();
@@ -65,6 +65,10 @@ impl Site {
         let url = serde_json::from_str::<Value>(&hello).unwrap()["url"].as_str().unwrap().to_owned();
         let gateway = Gateway { _site: Arc::clone(self), process, url };
         until_true("readiness", || gateway.get("/readiness").status == 200);
+        until_true("the actors of all devices", || {
+            let listed = gateway.json("/api/devices?limit=1000");
+            listed["devices"].as_array().unwrap().iter().all(|row| row["since"].is_string())
+        });
         gateway
     }
 
