@@ -103,7 +103,7 @@ async fn detail(state: &ApiState, id: &str) -> Result<DeviceDetail, Problem> {
     let device = state.device(id)?;
     let observed = observe(&device, state.settings().observe_timeout).await;
     let row = DeviceRow::new(&device, observed.as_ref());
-    Ok(DeviceDetail { row, settings: Arc::clone(&device.settings) })
+    Ok(DeviceDetail { row, settings: device.full_settings() })
 }
 
 /// Adds a device, starts its actors, and keeps it over restarts.
@@ -227,9 +227,9 @@ pub(super) async fn tags(
 ) -> Result<Json<TagList>, Problem> {
     let device = state.device(&id.0)?;
     let page = Page::new(query.0.limit, query.0.cursor.as_deref(), state.settings())?;
-    let all = device.tags.tags();
+    let all = &device.tags;
     let skip = page.after_number()?.map_or(Ok(0), usize::try_from).map_err(|_| bad_cursor())?;
-    let (wanted, more) = page.cut(all.iter().skip(skip).map(|tag| tag.id.to_string()));
+    let (wanted, more) = page.cut(all.iter().skip(skip).map(|tag| tag.id.to_owned()));
     let (count, total) = (wanted.len(), all.len());
     let ask = ReadLast { device_id: Arc::clone(device.tags.device_id()), tag_ids: Some(wanted) };
     let last = state.router()?.read_last.send(ask).await.map_err(|_| rebuilt("the router"))?;

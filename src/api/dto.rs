@@ -82,7 +82,7 @@ impl DeviceRow {
             last_seen: status.and_then(|status| status.last_seen),
             last_error: status.map_or_else(away, |status| status.last_error.clone()),
             since: status.map(|status| status.since),
-            tags: device.tags.tags().len(),
+            tags: device.tags.len(),
         }
     }
 }
@@ -109,7 +109,7 @@ pub struct DeviceDetail {
     pub row: DeviceRow,
     /// How it is configured; what `PUT` takes.
     #[schema(value_type = schemas::DeviceSettingsSchema)]
-    pub settings: Arc<DeviceSettings>,
+    pub settings: DeviceSettings,
 }
 
 /// A device that was added or changed, and what that did.

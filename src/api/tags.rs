@@ -112,7 +112,7 @@ async fn read_last(
 async fn read_now(device: &DeviceEntry, tag_ids: Option<&[String]>) -> Result<Vec<LastTag>, Problem> {
     let tags = match tag_ids {
         Some(ids) => indices(&device.tags, ids)?,
-        None => (0..).zip(device.tags.tags()).map(|(index, _)| index).collect(),
+        None => (0..).take(device.tags.len()).collect(),
     };
     let read = ports(device)?.read.send(ReadTags(tags)).await.map_err(|_| away(device))?;
     read.map_err(|error| unreachable_device(device, &error))
@@ -152,16 +152,16 @@ async fn read_point(device: &DeviceEntry, text: &str, asked: &ReadRequest) -> Re
 /// A device with the one point as its tag, so that it is shown as tags are.
 fn point_as_tag(device: &DeviceEntry, address: &str, data_type: DataType) -> DeviceTags {
     let info = TagInfo {
-        id: address.into(),
-        name: address.into(),
-        address: address.into(),
+        id: address,
+        name: address,
+        address,
         data_type,
-        unit: "".into(),
-        description: "".into(),
+        unit: "",
+        description: "",
         writable: false,
         class: TagClass::Telemetry,
     };
-    DeviceTags::new(Arc::clone(device.tags.device_id()), Arc::clone(device.tags.tenant()), vec![info])
+    DeviceTags::new(Arc::clone(device.tags.device_id()), Arc::clone(device.tags.tenant()), [info])
 }
 
 fn away(device: &DeviceEntry) -> Problem {

@@ -1,9 +1,12 @@
 //! The configuration while the gateway runs: read again, and changed device by device.
 
+use std::collections::HashSet;
+
 use bifrost_actors::{
     gateway::{ApplyError, Changes, Gateway},
     plc::DeviceSettings,
 };
+use bifrost_model::{Event, Severity};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::Mutex;
 
@@ -22,32 +25,37 @@ pub(super) struct Control {
     state: Mutex<State>,
 }
 
-#[derive(Clone)]
 struct State {
+    /// What was configured, without devices: those run, and nobody needs them twice.
     config: Config,
+    /// Which devices the file has.
+    in_file: HashSet<String>,
     overlay: Overlay,
 }
 
 impl Control {
-    /// Reads what was changed at run time before.
+    /// Reads what was changed at run time before. `config` holds no devices.
     pub(super) fn new(gateway: Gateway, config: Config, options: LoadOptions) -> Result<Self, OverlayError> {
         let (overlay, damaged) = Overlay::load(&config.gateway.data_dir)?;
         if let Some(damaged) = damaged {
-            tracing::error!("{damaged}");
+            let event = Event::new("", "runtime_changes_damaged", Severity::Error, damaged.to_string());
+            gateway.events().record(event);
         }
         for (id, change) in &overlay.devices {
             let what = if change.is_some() { "changed" } else { "removed" };
             tracing::info!(device = id, "{what} at run time; wins over the configuration file");
         }
-        Ok(Self { gateway, options, state: Mutex::new(State { config, overlay }) })
+        let state = State { config, in_file: HashSet::new(), overlay };
+        Ok(Self { gateway, options, state: Mutex::new(state) })
     }
 
-    /// Applies the configured devices with what was changed at run time.
-    pub(super) async fn apply_all(&self) -> Result<(), ControlError> {
-        let state = self.state.lock().await;
-        let devices = state.overlay.merge(&state.config.devices);
-        self.gateway.apply(devices).await.map_err(refused)?;
-        Ok(())
+    /// Applies the file's devices with what was changed at run time.
+    pub(super) async fn apply(&self, devices: Vec<DeviceSettings>) -> Result<Changes, ControlError> {
+        let mut state = self.state.lock().await;
+        let in_file = devices.iter().map(|device| device.id.clone()).collect();
+        let changes = self.gateway.apply(state.overlay.merge(devices)).await.map_err(refused)?;
+        state.in_file = in_file;
+        Ok(changes)
     }
 
     /// What SIGHUP does: an invalid file changes nothing, and is told.
@@ -63,35 +71,48 @@ impl Control {
     }
 
     async fn read_again(&self, dry_run: bool) -> Result<ReloadReport, ControlError> {
-        let config = Config::load(&self.options).map_err(|problems| ControlError::Invalid(keys(problems)))?;
-        let mut state = self.state.lock().await;
-        let restart_needed = Config::restart_needed(&state.config, &config);
-        let devices = state.overlay.merge(&config.devices);
+        let mut config =
+            Config::load(&self.options).map_err(|problems| ControlError::Invalid(keys(problems)))?;
+        let devices = std::mem::take(&mut config.devices);
+        let (restart_needed, plan) = {
+            let state = self.state.lock().await;
+            let merged = state.overlay.merge(devices.clone());
+            (Config::restart_needed(&state.config, &config), self.gateway.plan(&merged).map_err(refused)?)
+        };
         if dry_run {
-            return Ok(ReloadReport { applied: false, changes: self.gateway.plan(&devices), restart_needed });
+            return Ok(ReloadReport { applied: false, changes: plan, restart_needed });
         }
-        tracing::info!(
-            plan = %serde_json::to_string(&self.gateway.plan(&devices)).unwrap_or_default(),
-            "reloading the configuration"
-        );
-        let changes = self.gateway.apply(devices).await.map_err(refused)?;
+        tracing::info!(plan = %serde_json::to_string(&plan).unwrap_or_default(), "reloading the configuration");
         // What needs a restart stays as it was, and is told again at the next reload.
-        state.config.devices = config.devices;
-        Ok(ReloadReport { applied: true, changes, restart_needed })
+        Ok(ReloadReport { applied: true, changes: self.apply(devices).await?, restart_needed })
     }
 
-    /// Carries a change of the overlay out, and keeps it: kept first, since what can't be kept isn't done.
-    async fn change(&self, change: impl FnOnce(&mut State)) -> Result<Changes, ControlError> {
+    async fn put(&self, device: DeviceSettings) -> Result<Changes, ControlError> {
         let mut state = self.state.lock().await;
-        let mut wanted = state.clone();
-        change(&mut wanted);
-        let devices = wanted.overlay.merge(&wanted.config.devices);
-        self.gateway.check(&devices).map_err(refused)?;
-        let data_dir = &wanted.config.gateway.data_dir;
-        wanted.overlay.save(data_dir).map_err(|error| ControlError::NotKept(error.to_string()))?;
-        let changes = self.gateway.apply(devices).await.map_err(refused)?;
-        *state = wanted;
-        Ok(changes)
+        self.gateway.check_device(&device).map_err(refused)?;
+        state.keep(|overlay, _| overlay.put(device.clone()))?;
+        self.gateway.put_device(device).await.map_err(refused)
+    }
+
+    async fn remove(&self, id: String) -> Result<Changes, ControlError> {
+        let mut state = self.state.lock().await;
+        if self.gateway.device(&id).is_none() {
+            return Err(ControlError::UnknownDevice(id));
+        }
+        state.keep(|overlay, in_file| overlay.remove(&id, in_file.contains(&id)))?;
+        self.gateway.remove_device(&id).await.map_err(refused)
+    }
+}
+
+impl State {
+    /// Changes the overlay and keeps it, before it is carried out: what can't be kept isn't done.
+    fn keep(&mut self, change: impl FnOnce(&mut Overlay, &HashSet<String>)) -> Result<(), ControlError> {
+        let mut overlay = self.overlay.clone();
+        change(&mut overlay, &self.in_file);
+        let data_dir = &self.config.gateway.data_dir;
+        overlay.save(data_dir).map_err(|error| ControlError::NotKept(error.to_string()))?;
+        self.overlay = overlay;
+        Ok(())
     }
 }
 
@@ -101,16 +122,11 @@ impl ConfigControl for Control {
     }
 
     fn put_device(&self, device: DeviceSettings) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
-        Box::pin(self.change(|state| state.overlay.put(device)))
+        Box::pin(self.put(device))
     }
 
     fn remove_device(&self, id: String) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
-        Box::pin(async move {
-            if self.gateway.device(&id).is_none() {
-                return Err(ControlError::UnknownDevice(id));
-            }
-            self.change(move |state| state.overlay.remove(&id, &state.config.devices)).await
-        })
+        Box::pin(self.remove(id))
     }
 }
 
@@ -132,5 +148,17 @@ fn refused(error: ApplyError) -> ControlError {
 }
 
 fn keys(problems: Vec<Problem>) -> Vec<KeyProblem> {
-    problems.into_iter().map(|problem| KeyProblem::new(problem.key.clone(), problem.to_string())).collect()
+    problems.into_iter().map(|problem| KeyProblem::new(problem.key.clone(), place(&problem))).collect()
+}
+
+/// The reason with file and line; the key is told beside it.
+fn place(problem: &Problem) -> String {
+    let file = problem.file.as_ref().map(|file| file.display().to_string());
+    let line = problem.line.map(|line| format!("line {line}"));
+    let place: Vec<_> = [file, line].into_iter().flatten().collect();
+    if place.is_empty() {
+        problem.reason.clone()
+    } else {
+        format!("{} ({})", problem.reason, place.join(", "))
+    }
 }

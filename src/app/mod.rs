@@ -65,11 +65,12 @@ pub struct App {
 impl App {
     /// Binds, starts the tree, serves HTTP and applies the devices; must be called inside an actix system.
     /// `options` say where the configuration came from, so that it can be read again.
-    pub async fn build(config: Config, options: LoadOptions) -> Result<Self, AppError> {
+    pub async fn build(mut config: Config, options: LoadOptions) -> Result<Self, AppError> {
         let signals = Signals::listen().map_err(AppError::Signals)?;
         let listener = bind(&config)?;
         let url = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
         let gateway = Gateway::start(settings(&config), Arbiters::start(device_threads(&config))).await?;
+        let devices = std::mem::take(&mut config.devices);
         let control = Arc::new(Control::new(gateway.clone(), config.clone(), options)?);
         let readiness = Readiness::default();
         readiness.waits_for("configuration", "the configuration isn't applied yet");
@@ -85,7 +86,7 @@ impl App {
         let handle = server.handle();
         actix_rt::spawn(server);
         let app = Self { config, gateway, control, server: handle, signals, url };
-        app.control.apply_all().await?;
+        app.control.apply(devices).await?;
         readiness.done("configuration");
         app.say_hello();
         Ok(app)

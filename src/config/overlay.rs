@@ -5,7 +5,7 @@
 //! aside, never deleted. Doesn't check whether a device can work: see [`super::check_devices`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -134,13 +134,14 @@ impl Overlay {
 
     /// The file's devices with the changes: changed ones in their places, added ones behind, in order of
     /// their ids.
-    pub fn merge(&self, file: &[DeviceSettings]) -> Vec<DeviceSettings> {
-        let changed = |device: &DeviceSettings| match self.devices.get(&device.id) {
-            None => Some(device.clone()),
+    pub fn merge(&self, file: Vec<DeviceSettings>) -> Vec<DeviceSettings> {
+        let in_file: HashSet<String> = file.iter().map(|device| device.id.clone()).collect();
+        let changed = |device: DeviceSettings| match self.devices.get(&device.id) {
+            None => Some(device),
             Some(change) => change.clone(),
         };
-        let mut merged: Vec<_> = file.iter().filter_map(changed).collect();
-        let is_new = |device: &&DeviceSettings| !file.iter().any(|other| other.id == device.id);
+        let mut merged: Vec<_> = file.into_iter().filter_map(changed).collect();
+        let is_new = |device: &&DeviceSettings| !in_file.contains(&device.id);
         merged.extend(self.devices.values().flatten().filter(is_new).cloned());
         merged
     }
@@ -150,9 +151,9 @@ impl Overlay {
         self.devices.insert(device.id.clone(), Some(device));
     }
 
-    /// Removes a device; `file` are the configuration file's, which can only be hidden.
-    pub fn remove(&mut self, id: &str, file: &[DeviceSettings]) {
-        if file.iter().any(|device| device.id == id) {
+    /// Removes a device; one that the configuration file has can only be hidden.
+    pub fn remove(&mut self, id: &str, in_file: bool) {
+        if in_file {
             self.devices.insert(id.to_owned(), None);
         } else {
             self.devices.remove(id);
@@ -236,21 +237,20 @@ mod tests {
         let mut overlay = Overlay::default();
         overlay.put(device("b", "10.0.0.9:502"));
         overlay.put(device("x", "10.0.0.8:502"));
-        overlay.remove("a", &file);
-        let merged = overlay.merge(&file);
+        overlay.remove("a", true);
+        let merged = overlay.merge(file.to_vec());
         assert_eq!(ids(&merged), ["b", "c", "x"]);
         assert_eq!(merged[0].address, "10.0.0.9:502");
-        overlay.remove("x", &file);
-        assert_eq!(ids(&overlay.merge(&file)), ["b", "c"]);
+        overlay.remove("x", false);
+        assert_eq!(ids(&overlay.merge(file.to_vec())), ["b", "c"]);
     }
 
     #[test]
     fn what_is_saved_is_loaded_again_and_leaves_no_other_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut overlay = Overlay::default();
-        let file = [device("a", "10.0.0.1:502")];
         overlay.put(device("x", "10.0.0.8:502"));
-        overlay.remove("a", &file);
+        overlay.remove("a", true);
         overlay.save(folder.path()).unwrap();
         overlay.save(folder.path()).unwrap();
         assert_eq!(Overlay::load(folder.path()).unwrap(), (overlay, None));

@@ -1,9 +1,10 @@
 //! The difference between the devices that run and those that should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 
+use super::stored::StoredSettings;
 use crate::plc::DeviceSettings;
 
 /// What applying a list of devices does, or did.
@@ -36,33 +37,41 @@ impl Changes {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// Compares; `actors` is left to who applies it.
-    pub fn between(old: &BTreeMap<String, DeviceSettings>, new: &BTreeMap<String, DeviceSettings>) -> Self {
+    /// Devices that run now and not as they are.
+    pub(super) fn ended(&self) -> impl Iterator<Item = &String> {
+        self.removed.iter().chain(self.changed.iter().map(|change| &change.id))
+    }
+
+    /// Devices that don't run yet as they will.
+    pub(super) fn began(&self) -> HashSet<&String> {
+        self.added.iter().chain(self.changed.iter().map(|change| &change.id)).collect()
+    }
+
+    /// Compares what runs with what should; `actors` is left to who applies it.
+    pub fn between(running: &BTreeMap<String, StoredSettings>, wanted: &[DeviceSettings]) -> Self {
         let mut changes = Self::default();
-        for (id, settings) in new {
-            match old.get(id) {
-                None => changes.added.push(id.clone()),
-                Some(before) if before == settings => changes.unchanged += 1,
-                Some(before) => {
-                    let keys = different_keys(before, settings);
-                    changes.changed.push(Change { id: id.clone(), keys });
+        for settings in wanted {
+            let wanted = StoredSettings::new(settings);
+            match running.get(&settings.id) {
+                None => changes.added.push(settings.id.clone()),
+                Some(running) if *running == wanted => changes.unchanged += 1,
+                Some(running) => {
+                    let keys = different_keys(running, &wanted);
+                    changes.changed.push(Change { id: settings.id.clone(), keys });
                 }
             }
         }
-        changes.removed = old.keys().filter(|id| !new.contains_key(*id)).cloned().collect();
+        let wanted: HashSet<_> = wanted.iter().map(|settings| &settings.id).collect();
+        changes.removed = running.keys().filter(|id| !wanted.contains(id)).cloned().collect();
+        changes.added.sort_unstable();
+        changes.changed.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         changes
     }
 }
 
-fn different_keys(old: &DeviceSettings, new: &DeviceSettings) -> Vec<String> {
-    let (Ok(serde_json::Value::Object(old)), Ok(serde_json::Value::Object(new))) =
-        (serde_json::to_value(old), serde_json::to_value(new))
-    else {
-        return Vec::new();
-    };
-    let mut keys: Vec<_> =
-        old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys.into_iter().cloned().collect()
+fn different_keys(running: &StoredSettings, wanted: &StoredSettings) -> Vec<String> {
+    let (running, wanted) = (running.keys(), wanted.keys());
+    let keys = running.keys().chain(wanted.keys()).filter(|key| running.get(*key) != wanted.get(*key));
+    let keys: BTreeSet<_> = keys.cloned().collect();
+    keys.into_iter().collect()
 }

@@ -8,6 +8,7 @@ use std::{
 use bifrost_drivers::modbus::{Framing, Point};
 use bifrost_model::DeviceTags;
 
+use super::stored::StoredSettings;
 use crate::{
     link::{LinkLine, LinkSettings},
     metrics::Metrics,
@@ -18,8 +19,10 @@ use crate::{
 /// A device that exists, whether it can be reached or not.
 #[derive(Debug)]
 pub struct DeviceEntry {
-    /// As configured.
+    /// As configured, without tags: those are in `tags` and, whole, in `stored`.
     pub settings: Arc<DeviceSettings>,
+    /// Everything that was configured.
+    pub stored: StoredSettings,
     /// What the indices of its tags mean.
     pub tags: Arc<DeviceTags>,
     /// Compiled.
@@ -33,6 +36,11 @@ pub struct DeviceEntry {
 }
 
 impl DeviceEntry {
+    /// Everything that was configured, tags too.
+    pub fn full_settings(&self) -> DeviceSettings {
+        self.stored.load().unwrap_or_else(|| (*self.settings).clone())
+    }
+
     /// Where each tag is.
     pub fn points(&self) -> &[Point] {
         &self.device.points
@@ -59,9 +67,9 @@ impl Registry {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    pub(super) fn settings(&self) -> BTreeMap<String, DeviceSettings> {
+    pub(super) fn stored(&self) -> BTreeMap<String, StoredSettings> {
         let devices = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        devices.iter().map(|(id, entry)| (id.clone(), (*entry.settings).clone())).collect()
+        devices.iter().map(|(id, entry)| (id.clone(), entry.stored.clone())).collect()
     }
 
     pub(super) fn insert(&self, entry: Arc<DeviceEntry>) {

@@ -1,7 +1,6 @@
 //! The handle by which others use the running gateway.
 
 use std::{
-    collections::BTreeMap,
     fs::{File, TryLockError},
     sync::Arc,
     time::Duration,
@@ -15,20 +14,18 @@ use tokio::{
 };
 
 use super::{
-    changes::Changes,
     devices::{DeviceEntry, Links, Registry},
     notices,
     settings::GatewaySettings,
 };
 use crate::{
-    link,
     metrics::Metrics,
-    plc::{self, CompiledDevice, DeviceSettings, SettingsProblem, schedule::Phases},
-    router::{self, EventSink, ForgetDevice, RegisterDevice, RouterPorts},
+    plc::{self, SettingsProblem, schedule::Phases},
+    router::{self, EventSink, RouterPorts},
     sequence,
     supervision::{
         AddBranch, AddChild, Arbiters, Child, ChildKind, Exit, MailboxStats, NodeSnapshot, Order, OrderKind,
-        Placement, Remove, Slot, Snapshot, Tree, TreeError,
+        Slot, Snapshot, Tree, TreeError,
     },
 };
 
@@ -39,8 +36,8 @@ const STOP_ORDER: [&str; 5] = [DEVICES, LINKS, CLIENTS, "router", "sequence"];
 
 const ROOT: &str = "/";
 const CLIENTS: &str = "clients";
-const LINKS: &str = "links";
-const DEVICES: &str = "devices";
+pub(super) const LINKS: &str = "links";
+pub(super) const DEVICES: &str = "devices";
 
 /// Why the gateway can't start.
 #[derive(Debug, Error)]
@@ -77,16 +74,16 @@ pub enum ApplyError {
 
 /// The running gateway. Clones are cheap and may be used from any thread.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway(pub(super) Arc<Inner>);
 
-struct Inner {
-    settings: GatewaySettings,
-    tree: Addr<Tree>,
-    registry: Registry,
-    shared: plc::Shared,
+pub(super) struct Inner {
+    pub(super) settings: GatewaySettings,
+    pub(super) tree: Addr<Tree>,
+    pub(super) registry: Registry,
+    pub(super) shared: plc::Shared,
     fatal: watch::Receiver<Option<String>>,
     /// Changes go one after the other.
-    links: Mutex<Links>,
+    pub(super) links: Mutex<Links>,
     /// Held while the gateway lives: one data directory, one gateway.
     _lock: File,
 }
@@ -203,128 +200,8 @@ impl Gateway {
         }
     }
 
-    /// What applying this list would do.
-    pub fn plan(&self, devices: &[DeviceSettings]) -> Changes {
-        let mut changes = Changes::between(&self.0.registry.settings(), &by_id(devices));
-        let altered = changes.changed.iter().map(|change| &change.id);
-        let concerned = changes.added.iter().chain(&changes.removed).chain(altered);
-        changes.actors = concerned.map(|id| device_path(id)).collect();
-        changes.actors.sort_unstable();
-        changes
-    }
-
-    /// Whether these devices could run: what [`Self::apply`] would refuse.
-    pub fn check(&self, devices: &[DeviceSettings]) -> Result<(), ApplyError> {
-        compile_all(devices).map(drop)
-    }
-
-    /// Makes the devices that run those of the list: only the actors concerned are touched. When any settings
-    /// can't work, nothing is changed.
-    pub async fn apply(&self, devices: Vec<DeviceSettings>) -> Result<Changes, ApplyError> {
-        let mut links = self.0.links.lock().await;
-        let compiled = compile_all(&devices)?;
-        let mut changes = Changes::between(&self.0.registry.settings(), &by_id(&devices));
-        let mut touched = Vec::new();
-        for id in changes.removed.iter().chain(changes.changed.iter().map(|change| &change.id)) {
-            self.end_device(id, &mut links, &mut touched).await?;
-        }
-        for (settings, device) in devices.into_iter().zip(compiled) {
-            if self.0.registry.get(&settings.id).is_none() {
-                self.start_device(settings, device, &mut links, &mut touched).await?;
-            }
-        }
-        touched.sort_unstable();
-        touched.dedup();
-        changes.actors = touched;
-        Ok(changes)
-    }
-
-    /// Adds a device, or changes it.
-    pub async fn put_device(&self, device: DeviceSettings) -> Result<Changes, ApplyError> {
-        let mut devices = self.0.registry.settings();
-        devices.insert(device.id.clone(), device);
-        self.apply(devices.into_values().collect()).await
-    }
-
-    /// Removes a device.
-    pub async fn remove_device(&self, id: &str) -> Result<Changes, ApplyError> {
-        let mut devices = self.0.registry.settings();
-        devices.remove(id).ok_or_else(|| ApplyError::UnknownDevice(id.to_owned()))?;
-        self.apply(devices.into_values().collect()).await
-    }
-
-    async fn end_device(
-        &self,
-        id: &str,
-        links: &mut Links,
-        touched: &mut Vec<String>,
-    ) -> Result<(), TreeError> {
-        let Some(entry) = self.0.registry.remove(id) else { return Ok(()) };
-        self.remove(&entry.path).await?;
-        touched.push(entry.path.clone());
-        if links.release(&entry.device.link) {
-            self.remove(&entry.link_path).await?;
-            touched.push(entry.link_path.clone());
-        }
-        if let Some(router) = self.router() {
-            let _ = router.forget.send(ForgetDevice(Arc::clone(entry.tags.device_id()))).await;
-        }
-        self.0.shared.metrics.forget_device(id);
-        Ok(())
-    }
-
-    async fn remove(&self, path: &str) -> Result<(), TreeError> {
-        self.0.tree.send(Remove(path.to_owned())).await.map_err(|_| TreeError::Gone)?
-    }
-
-    async fn start_device(
-        &self,
-        settings: DeviceSettings,
-        device: CompiledDevice,
-        links: &mut Links,
-        touched: &mut Vec<String>,
-    ) -> Result<(), TreeError> {
-        let (line, worker, is_new) = links.acquire(&device.link, self.0.settings.limits.link_queue);
-        let placement = Placement::Worker(worker);
-        let link_path =
-            format!("{LINKS}/{}", crate::supervision::encode_name(&device.link.target.to_string()));
-        let path = device_path(&settings.id);
-        let shared = self.0.shared.clone();
-        let phases: Vec<_> = device.groups.iter().map(|_| shared.phases.next()).collect();
-        let (settings, device) = (Arc::new(settings), Arc::new(device));
-        let address = Slot::empty();
-        let entry = DeviceEntry {
-            settings: Arc::clone(&settings),
-            tags: Arc::clone(&device.tags),
-            device: Arc::clone(&device),
-            ports: address.clone(),
-            path: path.clone(),
-            link_path: link_path.clone(),
-        };
-        self.0.registry.insert(Arc::new(entry));
-        if let Some(router) = self.router() {
-            let _ = router.register.send(RegisterDevice(Arc::clone(&device.tags))).await;
-        }
-        if is_new {
-            self.begin(LINKS, link::spec(Arc::clone(&line), placement));
-            touched.push(link_path);
-        }
-        let parts = plc::Parts {
-            settings,
-            device,
-            line,
-            address,
-            shared,
-            driver: Arc::new(plc::modbus),
-            phases: phases.into(),
-        };
-        self.begin(DEVICES, plc::spec(parts, placement));
-        touched.push(path);
-        Ok(())
-    }
-
     /// Adds a child without waiting for it to run: one that starts slowly holds nobody up.
-    fn begin(&self, parent: &str, spec: crate::supervision::ChildSpec) {
+    pub(super) fn begin(&self, parent: &str, spec: crate::supervision::ChildSpec) {
         self.0.tree.do_send(AddChild { parent: parent.to_owned(), spec });
     }
 
@@ -380,49 +257,6 @@ impl Gateway {
         }
         clean
     }
-}
-
-fn by_id(devices: &[DeviceSettings]) -> BTreeMap<String, DeviceSettings> {
-    devices.iter().map(|device| (device.id.clone(), device.clone())).collect()
-}
-
-fn device_path(id: &str) -> String {
-    format!("{DEVICES}/{}", crate::supervision::encode_name(id))
-}
-
-/// Compiles every device, or answers every problem of all.
-fn compile_all(devices: &[DeviceSettings]) -> Result<Vec<CompiledDevice>, ApplyError> {
-    let mut compiled = Vec::with_capacity(devices.len());
-    let mut problems = Vec::new();
-    let mut ids = std::collections::HashSet::new();
-    let mut links: BTreeMap<String, (&str, crate::link::LinkSettings)> = BTreeMap::new();
-    for settings in devices {
-        let mut add = |key: &str, problem: String| {
-            problems.push((settings.id.clone(), SettingsProblem { key: key.to_owned(), problem }));
-        };
-        if !ids.insert(&settings.id) {
-            add("id", "another device has this id; ids must differ".to_owned());
-        }
-        match plc::compile(settings) {
-            Ok(device) => {
-                let target = device.link.target.to_string();
-                let (first, link) = links.entry(target).or_insert((&settings.id, device.link.clone()));
-                if *link != device.link {
-                    add("address", shared_link_problem(first));
-                }
-                compiled.push(device);
-            }
-            Err(found) => problems.extend(found.into_iter().map(|problem| (settings.id.clone(), problem))),
-        }
-    }
-    if problems.is_empty() { Ok(compiled) } else { Err(ApplyError::Invalid(problems)) }
-}
-
-fn shared_link_problem(first: &str) -> String {
-    format!(
-        "is the connection of device {first:?} too, but connect_timeout, pause_after_connect or \
-         pause_between_requests differ; give both the same"
-    )
 }
 
 fn lock(settings: &GatewaySettings) -> Result<File, StartError> {

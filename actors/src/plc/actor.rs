@@ -67,10 +67,10 @@ pub(crate) struct Parts {
 
 /// A Modbus driver over the device's link.
 pub(crate) fn modbus(parts: &Parts, traffic: Rc<Traffic>) -> Rc<dyn Driver> {
-    Rc::new(driver_for(parts, parts.device.points.clone(), traffic))
+    Rc::new(driver_for(parts, Arc::clone(&parts.device.points), traffic))
 }
 
-fn driver_for(parts: &Parts, points: Vec<Point>, traffic: Rc<Traffic>) -> ModbusDriver<LinkClient> {
+fn driver_for(parts: &Parts, points: Arc<[Point]>, traffic: Rc<Traffic>) -> ModbusDriver<LinkClient> {
     let settings = &parts.settings;
     let link = LinkClient::new(Arc::clone(&parts.line), settings.timeout, settings.late_reply_wait, traffic);
     ModbusDriver::new(link, parts.device.unit, points, parts.device.driver.clone())
@@ -106,7 +106,7 @@ async fn build(parts: Parts, _: Birth, capacity: usize) -> Result<Child, String>
 }
 
 struct GroupRun {
-    tags: Rc<[u32]>,
+    tags: Arc<[u32]>,
     rhythm: Rhythm,
     due: Instant,
     running: bool,
@@ -141,7 +141,7 @@ impl PlcConnection {
         let now = Instant::now();
         let groups = parts.device.groups.iter().zip(parts.phases.iter()).map(|(group, phase)| {
             let rhythm = Rhythm::new(now, group.period, *phase);
-            GroupRun { tags: group.tags.as_slice().into(), rhythm, due: rhythm.first(), running: false }
+            GroupRun { tags: Arc::clone(&group.tags), rhythm, due: rhythm.first(), running: false }
         });
         let limits = &parts.shared.limits;
         let status = DeviceStatus {
@@ -216,7 +216,7 @@ impl PlcConnection {
 
     /// A scan that waits and waits must not leave the device looking well.
     fn notice_stall(&mut self, now: Instant) {
-        let limit = self.parts.device.rules.iter().map(|rules| rules.stale_after).min();
+        let limit = self.parts.device.rules.first_stale();
         let silent = self.traffic.last_answer.get().zip(limit).filter(|(last, limit)| now > *last + *limit);
         if let Some((last, _)) = silent {
             let age = now.duration_since(last);
@@ -227,7 +227,7 @@ impl PlcConnection {
     fn scan(&mut self, group: usize, ctx: &mut Context<Self>) {
         let Some(run) = self.groups.get_mut(group) else { return };
         run.running = true;
-        let (driver, tags) = (Rc::clone(&self.driver), Rc::clone(&run.tags));
+        let (driver, tags) = (Rc::clone(&self.driver), Arc::clone(&run.tags));
         let scan = async move {
             let mut read = Vec::with_capacity(tags.len());
             let outcome = driver.read(&tags, &mut read).await;
@@ -411,7 +411,7 @@ impl Handler<ReadPoint> for PlcConnection {
     type Result = ResponseFuture<Result<PointReading, DeviceError>>;
 
     fn handle(&mut self, ReadPoint(point): ReadPoint, _: &mut Self::Context) -> Self::Result {
-        let driver = driver_for(&self.parts, vec![point], Rc::clone(&self.traffic));
+        let driver = driver_for(&self.parts, [point].into(), Rc::clone(&self.traffic));
         Box::pin(async move {
             let mut read = Vec::with_capacity(1);
             driver.read(&[0], &mut read).await?;

@@ -7,7 +7,7 @@ use std::{
 
 use bifrost_model::{Command, CommandResult, CommandStatus, DeviceTags, Timestamp, Value};
 
-use super::compile::TagRules;
+use super::compile::RuleBook;
 
 /// Remembers command ids, so that none is carried out twice, and counts what is under way.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Desk {
         &mut self,
         command: &Command,
         tags: &DeviceTags,
-        rules: &[TagRules],
+        rules: &RuleBook,
         now: Timestamp,
     ) -> Result<u32, CommandResult> {
         let not_ok = |status, error: String| {
@@ -76,9 +76,9 @@ impl Desk {
     }
 }
 
-fn check(command: &Command, tags: &DeviceTags, rules: &[TagRules]) -> Result<u32, String> {
+fn check(command: &Command, tags: &DeviceTags, rules: &RuleBook) -> Result<u32, String> {
     let index = tags.index_of(&command.tag_id);
-    let found = index.and_then(|index| Some((index, tags.get(index)?, rules.get(index as usize)?)));
+    let found = index.and_then(|index| Some((index, tags.get(index)?, rules.of(index))));
     let Some((index, info, rules)) = found else {
         return Err(format!("device {:?} has no tag {:?}", tags.device_id(), command.tag_id));
     };
@@ -114,15 +114,16 @@ mod tests {
     use bifrost_model::{DataType, TagClass, TagInfo};
 
     use super::*;
+    use crate::plc::TagRules;
 
-    fn info(id: &str, data_type: DataType, writable: bool) -> TagInfo {
+    fn info(id: &'static str, data_type: DataType, writable: bool) -> TagInfo<'static> {
         TagInfo {
-            id: id.into(),
-            name: id.into(),
-            address: "40001".into(),
+            id,
+            name: id,
+            address: "40001",
             data_type,
-            unit: "".into(),
-            description: "".into(),
+            unit: "",
+            description: "",
             writable,
             class: TagClass::Telemetry,
         }
@@ -145,7 +146,7 @@ mod tests {
             min: Some(0.0),
             max: Some(100.0),
         };
-        let rules = [rules.clone(), rules];
+        let rules = [rules.clone(), rules].into_iter().collect();
         desk.accept(command, &tags, &rules, Timestamp::from_micros(1000)).err().map(|result| result.status)
     }
 

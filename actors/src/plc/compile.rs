@@ -25,9 +25,9 @@ pub struct CompiledDevice {
     /// What the indices of tags mean.
     pub tags: Arc<DeviceTags>,
     /// Where each tag is in the device.
-    pub points: Vec<Point>,
+    pub points: Arc<[Point]>,
     /// What else is to be observed for each tag.
-    pub rules: Vec<TagRules>,
+    pub rules: RuleBook,
     /// Tags by how often they are read, shortest period first.
     pub groups: Vec<Group>,
     /// How the driver plans and learns.
@@ -59,7 +59,47 @@ pub struct Group {
     /// How often.
     pub period: Duration,
     /// Which.
-    pub tags: Vec<u32>,
+    pub tags: Arc<[u32]>,
+}
+
+/// The rules of a device's tags. Most tags have the same: each is kept once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleBook {
+    different: Vec<TagRules>,
+    by_tag: Box<[u32]>,
+}
+
+/// What holds for a tag that doesn't exist.
+const NO_RULES: TagRules =
+    TagRules { deadband: None, stale_after: Duration::ZERO, bad_after: Duration::ZERO, min: None, max: None };
+
+impl RuleBook {
+    /// The rules of the tag at an index.
+    pub fn of(&self, tag: u32) -> &TagRules {
+        let place = self.by_tag.get(tag as usize).map_or(usize::MAX, |place| *place as usize);
+        self.different.get(place).unwrap_or(&NO_RULES)
+    }
+
+    /// The shortest time after which any tag becomes STALE.
+    pub fn first_stale(&self) -> Option<Duration> {
+        self.different.iter().map(|rules| rules.stale_after).min()
+    }
+}
+
+impl FromIterator<TagRules> for RuleBook {
+    fn from_iter<T: IntoIterator<Item = TagRules>>(rules: T) -> Self {
+        let mut different: Vec<TagRules> = Vec::new();
+        let by_tag = rules.into_iter().map(|rules| {
+            // Neighbours are alike: what was used last is found at once.
+            let place = different.iter().rposition(|known| *known == rules).unwrap_or_else(|| {
+                different.push(rules);
+                different.len() - 1
+            });
+            u32::try_from(place).unwrap_or(u32::MAX)
+        });
+        let by_tag = by_tag.collect();
+        Self { different, by_tag }
+    }
 }
 
 /// Shortest period: below it timers can't keep a phase.
@@ -235,22 +275,22 @@ fn check_tag(tag: &TagSettings, add: &mut impl FnMut(&str, String)) {
 
 fn assemble(settings: &DeviceSettings, link: LinkSettings, points: Vec<Point>) -> CompiledDevice {
     let infos = settings.tags.iter().zip(&points).map(|(tag, point)| TagInfo {
-        id: tag.id.as_str().into(),
-        name: tag.name.as_ref().unwrap_or(&tag.id).as_str().into(),
-        address: tag.address.as_str().into(),
+        id: &tag.id,
+        name: tag.name.as_ref().unwrap_or(&tag.id),
+        address: &tag.address,
         data_type: point.data_type(),
-        unit: tag.unit.as_str().into(),
-        description: tag.description.as_str().into(),
+        unit: &tag.unit,
+        description: &tag.description,
         writable: tag.writable,
         class: tag.class,
     });
-    let tags = DeviceTags::new(settings.id.as_str(), settings.tenant.as_str(), infos.collect());
+    let tags = DeviceTags::new(settings.id.as_str(), settings.tenant.as_str(), infos);
     CompiledDevice {
         tags: Arc::new(tags),
         rules: settings.tags.iter().map(|tag| rules(settings, tag)).collect(),
         groups: groups(settings),
         driver: driver_settings(settings),
-        points,
+        points: points.into(),
         link,
         unit: settings.unit_id,
     }
@@ -274,7 +314,7 @@ fn groups(settings: &DeviceSettings) -> Vec<Group> {
     for (index, tag) in (0..).zip(&settings.tags) {
         groups.entry(tag.poll_interval.unwrap_or(settings.poll_interval)).or_default().push(index);
     }
-    groups.into_iter().map(|(period, tags)| Group { period, tags }).collect()
+    groups.into_iter().map(|(period, tags)| Group { period, tags: tags.into() }).collect()
 }
 
 fn driver_settings(settings: &DeviceSettings) -> DriverSettings {

@@ -15,7 +15,7 @@ mod settings;
 mod stats;
 
 pub(crate) use actor::{Parts, Shared, modbus, spec};
-pub use compile::{CompiledDevice, SettingsProblem, TagRules, compile};
+pub use compile::{CompiledDevice, Group, RuleBook, SettingsProblem, TagRules, compile};
 pub use messages::{
     DeviceObservation, DevicePorts, DeviceState, DeviceStats, DeviceStatus, ForgetLearned, ObserveDevice,
     PointReading, ReadPoint, ReadTags, WriteTag,

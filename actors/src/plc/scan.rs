@@ -89,7 +89,7 @@ impl PlcConnection {
         let mut covered = error.map(|_| vec![false; self.states.len()]);
         for reading in read {
             let tag = reading.tag as usize;
-            let (Some(state), Some(rules)) = (self.states.get_mut(tag), rules.get(tag)) else { continue };
+            let (Some(state), rules) = (self.states.get_mut(tag), rules.of(reading.tag)) else { continue };
             if let Some(covered) = covered.as_mut().and_then(|covered| covered.get_mut(tag)) {
                 *covered = true;
             }
@@ -101,14 +101,14 @@ impl PlcConnection {
         let mut failures = count as u64 - usable;
         if let (Some(error), Some(covered)) = (error, covered) {
             let reason = reason(error);
-            for &tag in self.parts.device.groups.get(group).map_or(&[][..], |group| &group.tags) {
+            for &tag in self.parts.device.groups.get(group).map_or(&[][..], |group| &*group.tags) {
                 let index = tag as usize;
                 if covered.get(index).copied().unwrap_or(true) {
                     continue;
                 }
                 failures += 1;
-                if let (Some(state), Some(rules)) = (self.states.get_mut(index), rules.get(index)) {
-                    news.extend(state.missed(tag, reason, rules, now));
+                if let Some(state) = self.states.get_mut(index) {
+                    news.extend(state.missed(tag, reason, rules.of(tag), now));
                 }
             }
         }

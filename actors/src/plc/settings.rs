@@ -129,13 +129,13 @@ pub struct TagSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_type: Option<DataType>,
     /// Order of the bytes of a value.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub byte_order: ByteOrder,
     /// Raw value times this …
-    #[serde(default = "defaults::scale")]
+    #[serde(default = "defaults::scale", skip_serializing_if = "defaults::is_scale")]
     pub scale: f64,
     /// … plus this is the value.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub offset: f64,
     /// Engineering unit.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -147,7 +147,7 @@ pub struct TagSettings {
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub poll_interval: Option<Duration>,
     /// Whether a command may write it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub writable: bool,
     /// Smallest value that may be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,8 +156,13 @@ pub struct TagSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
     /// How it is carried on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub class: TagClass,
+}
+
+/// What is default isn't written: lists of tags are long.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// YAML reads `40001` without quotes as a number.
@@ -210,5 +215,9 @@ mod defaults {
     }
     pub(super) fn scale() -> f64 {
         1.0
+    }
+    #[expect(clippy::trivially_copy_pass_by_ref, clippy::float_cmp, reason = "serde's signature; a setting")]
+    pub(super) fn is_scale(scale: &f64) -> bool {
+        *scale == self::scale()
     }
 }

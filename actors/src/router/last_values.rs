@@ -39,7 +39,7 @@ impl LastValues {
             timestamp: Timestamp::now(),
             seq: None,
         };
-        let last = vec![unread; tags.tags().len()];
+        let last = vec![unread; tags.len()];
         self.0.insert(Arc::clone(tags.device_id()), Device { tags, last });
     }
 

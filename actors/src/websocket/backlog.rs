@@ -128,23 +128,24 @@ mod tests {
     use super::*;
 
     fn device(tags: u32) -> Arc<DeviceTags> {
-        let info = |n: u32| TagInfo {
-            id: n.to_string().into(),
-            name: "".into(),
-            address: "".into(),
+        let ids: Vec<_> = (0..tags).map(|n| n.to_string()).collect();
+        let infos = ids.iter().map(|id| TagInfo {
+            id,
+            name: "",
+            address: "",
             data_type: DataType::Uint16,
-            unit: "".into(),
-            description: "".into(),
+            unit: "",
+            description: "",
             writable: false,
             class: TagClass::Telemetry,
-        };
-        Arc::new(DeviceTags::new("press-1", "default", (0..tags).map(info).collect()))
+        });
+        Arc::new(DeviceTags::new("press-1", "default", infos))
     }
 
     fn scan(device: &Arc<DeviceTags>, seq: u64) -> Arc<TagBatch> {
         let reading =
             |tag| Reading { tag, quality: Quality::Good, reason: Reason::None, value: Value::Uint(seq) };
-        let readings = (0..u32::try_from(device.tags().len()).unwrap()).map(reading).collect();
+        let readings = (0..u32::try_from(device.len()).unwrap()).map(reading).collect();
         Arc::new(TagBatch { device: Arc::clone(device), seq, timestamp: Timestamp::from_micros(0), readings })
     }
 

@@ -51,12 +51,12 @@ mod tests {
 
     fn batch(quality: Quality, reason: Reason) -> TagBatch {
         let info = TagInfo {
-            id: "temperature".into(),
-            name: "temperature".into(),
-            address: "40001".into(),
+            id: "temperature",
+            name: "temperature",
+            address: "40001",
             data_type: DataType::Float32,
-            unit: "degC".into(),
-            description: "".into(),
+            unit: "degC",
+            description: "",
             writable: true,
             class: TagClass::Telemetry,
         };

@@ -119,8 +119,8 @@ fn finite(value: f64) -> Value {
 
 #[expect(clippy::cast_precision_loss, reason = "documented: computed in binary64")]
 fn integer(point: &Point, number: i128) -> Value {
-    if !point.linear().is_identity() {
-        return finite(point.linear().apply(number as f64));
+    if let Some(linear) = point.linear() {
+        return finite(linear.apply(number as f64));
     }
     match i64::try_from(number) {
         Ok(number) if is_signed(point.data_type()) => Value::Int(number),
@@ -134,13 +134,12 @@ fn is_signed(data_type: DataType) -> bool {
 
 #[expect(clippy::cast_possible_truncation, reason = "rounded to the precision the device has")]
 fn float32(point: &Point, number: f32) -> Value {
-    let linear = point.linear();
-    let number = if linear.is_identity() { number } else { linear.apply(f64::from(number)) as f32 };
+    let number = point.linear().map_or(number, |linear| linear.apply(f64::from(number)) as f32);
     if number.is_finite() { Value::Float32(number) } else { Value::Null }
 }
 
 fn float64(point: &Point, number: f64) -> Value {
-    finite(if point.linear().is_identity() { number } else { point.linear().apply(number) })
+    finite(point.linear().map_or(number, |linear| linear.apply(number)))
 }
 
 fn text(point: &Point, registers: &[u16], max: usize) -> (Value, Quality, Reason) {
@@ -191,7 +190,7 @@ fn encode_text(point: &Point, text: &str, max: u16) -> Result<Vec<u16>, EncodeEr
 /// The number that the device is to hold; finite.
 fn raw_number(point: &Point, value: &Value) -> Result<f64, EncodeError> {
     let number = value.as_f64().unwrap_or(f64::NAN);
-    let raw = if point.linear().is_identity() { number } else { point.linear().invert(number) };
+    let raw = point.linear().map_or(number, |linear| linear.invert(number));
     if !number.is_finite() {
         return Err(EncodeError::NotFinite(number));
     }
@@ -224,7 +223,7 @@ fn encode_integer(point: &Point, value: &Value) -> Result<Vec<u16>, EncodeError>
 }
 
 fn whole_number(point: &Point, value: &Value) -> Result<i128, EncodeError> {
-    let identity = point.linear().is_identity();
+    let identity = point.linear().is_none();
     match value {
         Value::Int(number) if identity => return Ok(i128::from(*number)),
         Value::Uint(number) if identity => return Ok(i128::from(*number)),
@@ -246,7 +245,7 @@ fn range(data_type: DataType) -> (i128, i128) {
 }
 
 fn out_of_range(point: &Point, value: &Value, min: f64, max: f64) -> EncodeError {
-    let ends = [point.linear().apply(min), point.linear().apply(max)];
+    let ends = [min, max].map(|end| point.linear().map_or(end, |linear| linear.apply(end)));
     EncodeError::OutOfRange {
         value: value.clone(),
         data_type: point.data_type(),

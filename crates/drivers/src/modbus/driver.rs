@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -77,7 +78,7 @@ impl DriverSettings {
 pub struct ModbusDriver<E> {
     pub(super) exchange: E,
     pub(super) unit: u8,
-    pub(super) points: Vec<Point>,
+    pub(super) points: Arc<[Point]>,
     pub(super) settings: DriverSettings,
     pub(super) learned: RefCell<Learned>,
     pub(super) habits: Cell<Habits>,
@@ -119,12 +120,12 @@ impl KeptPlan {
 impl<E: Exchange> ModbusDriver<E> {
     /// Tags are indices into `points`. `unit` is the unit id, 1 to 247, or 255 or 0 for a device that is
     /// addressed by its IP address alone.
-    pub fn new(exchange: E, unit: u8, points: Vec<Point>, settings: DriverSettings) -> Self {
+    pub fn new(exchange: E, unit: u8, points: impl Into<Arc<[Point]>>, settings: DriverSettings) -> Self {
         let delays = RetryDelays { first: settings.hole_retry, max: settings.hole_retry_max };
         Self {
             exchange,
             unit,
-            points,
+            points: points.into(),
             settings,
             learned: RefCell::new(Learned::new(delays)),
             habits: Cell::default(),

@@ -11,12 +11,13 @@ use thiserror::Error;
 use super::{Address, ByteOrder, Table, linear::Linear};
 
 /// One value in a device; address and type are known to fit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     address: Address,
     data_type: DataType,
     byte_order: ByteOrder,
-    linear: Linear,
+    /// Absent where values are taken as they are, as of most points.
+    linear: Option<Box<Linear>>,
 }
 
 /// Why an address, a type and a scale make no point, and what to write instead.
@@ -101,7 +102,8 @@ impl Point {
             return Err(PointError::ShortByteOrder { byte_order, data_type });
         }
         check_scale(data_type, scale, offset)?;
-        Ok(Self { address, data_type, byte_order, linear: Linear::new(scale, offset) })
+        let linear = Some(Linear::new(scale, offset)).filter(|linear| !linear.is_identity()).map(Box::new);
+        Ok(Self { address, data_type, byte_order, linear })
     }
 
     /// Where it is.
@@ -121,12 +123,12 @@ impl Point {
 
     /// What the raw value is multiplied by.
     pub fn scale(&self) -> f64 {
-        self.linear.scale()
+        self.linear().map_or(1.0, Linear::scale)
     }
 
     /// What is added then.
     pub fn offset(&self) -> f64 {
-        self.linear.offset()
+        self.linear().map_or(0.0, Linear::offset)
     }
 
     /// In which table it is.
@@ -145,8 +147,8 @@ impl Point {
         start..start + u32::from(self.count())
     }
 
-    pub(super) fn linear(&self) -> &Linear {
-        &self.linear
+    pub(super) fn linear(&self) -> Option<&Linear> {
+        self.linear.as_deref()
     }
 
     /// Which bit of the register as it comes over the wire; the byte order counts for bits as for numbers.

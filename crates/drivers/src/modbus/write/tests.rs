@@ -33,7 +33,7 @@ fn driver(device: &Rc<Fake>) -> ModbusDriver<Rc<Fake>> {
         let data_type: DataType = data_type.parse().unwrap();
         Point::new(address.parse().unwrap(), data_type, ByteOrder::Abcd, 1.0, 0.0).unwrap()
     };
-    let points = POINTS.into_iter().map(point).collect();
+    let points: Vec<_> = POINTS.into_iter().map(point).collect();
     ModbusDriver::new(Rc::clone(device), 1, points, DriverSettings::default())
 }
 
