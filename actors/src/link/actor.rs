@@ -126,6 +126,9 @@ async fn carry_all(line: Arc<LinkLine>, queue: Rc<Queue>, mut connection: Connec
         if let Some(reason) = broken {
             return reason;
         }
+        if queue.len() == 0 {
+            connection.client.rest();
+        }
         if !settings.pause_between_requests.is_zero() {
             tokio::time::sleep(settings.pause_between_requests).await;
         }

@@ -82,7 +82,8 @@ struct Debt {
 /// One connection; calls go one after the other.
 pub struct Client {
     stream: SharedStream,
-    context: Context,
+    /// Made when it is needed; holds two buffers of 8 KiB.
+    context: Option<Context>,
     framing: Framing,
     late_reply_wait: Option<Duration>,
     broken: Option<String>,
@@ -118,7 +119,7 @@ impl Client {
     {
         let stream = SharedStream::new(stream, framing == Framing::Rtu);
         Self {
-            context: context(&stream, framing),
+            context: None,
             stream,
             framing,
             late_reply_wait: None,
@@ -164,6 +165,16 @@ impl Client {
         result
     }
 
+    /// Lets go of buffers until the next call: a thousand connections that wait for their next scan hold
+    /// none.
+    pub fn rest(&mut self) {
+        self.context = None;
+    }
+
+    fn context(&mut self) -> &mut Context {
+        self.context.get_or_insert_with(|| context(&self.stream, self.framing))
+    }
+
     /// Throws away what waits in the input: late replies and noise.
     ///
     /// Fails when the stream has ended, and the client is of no more use then.
@@ -183,7 +194,7 @@ impl Client {
         request: &Request<'static>,
         deadline: Instant,
     ) -> Result<Response, CallError> {
-        self.context.set_slave(Slave(unit));
+        self.context().set_slave(Slave(unit));
         self.stream.expect_frame(false);
         let mut damaged = 0;
         for _ in 0..MAX_FOREIGN_FRAMES {
@@ -206,7 +217,7 @@ impl Client {
     }
 
     async fn receive(&mut self, unit: u8, request: &Request<'static>, deadline: Instant) -> Received {
-        let error = match timeout_at(deadline, self.context.call(request.clone())).await {
+        let error = match timeout_at(deadline, self.context().call(request.clone())).await {
             Err(_) => return Received::Answer(Err(CallError::Timeout(self.waited()))),
             Ok(Ok(Ok(response))) => return Received::Answer(Ok(response)),
             Ok(Ok(Err(code))) => return Received::Answer(Err(CallError::Exception(code.into()))),
@@ -231,8 +242,8 @@ impl Client {
 
     /// A tokio-modbus context is of no use after a decoding error or a call that was given up.
     fn replace_context(&mut self, unit: u8) {
-        self.context = context(&self.stream, self.framing);
-        self.context.set_slave(Slave(unit));
+        self.rest();
+        self.context().set_slave(Slave(unit));
     }
 
     /// Draws the consequences of a call that came to its end.

@@ -7,6 +7,9 @@
 //! In RTU mode bytes are handed on singly: a frame is then decoded as soon as its last byte is in, and what
 //! follows stays here instead of in the context's buffer, which is cleared before every request. The first
 //! three go together, because tokio-modbus takes the function of two bytes for an unknown one (function 43).
+//!
+//! In TCP mode transaction numbers are given here: a context counts from zero, and contexts come and go, but
+//! two requests of one connection must not have the same number soon after each other.
 
 use std::{
     fmt, io,
@@ -31,6 +34,45 @@ const MAX_TURN: usize = 2 * BUFFER;
 /// How much noise is thrown away at once; a line that never stops talking must not hold up everything else.
 const MAX_DISCARD: usize = 64 * 1024;
 
+/// The longest TCP frame (Modbus Messaging on TCP/IP V1.0b, 4.1).
+const MAX_TCP_FRAME: usize = 260;
+
+/// Transaction numbers on the wire, in place of those that a context makes up.
+#[derive(Debug, Default)]
+struct Numbers {
+    wire: u16,
+    /// The context's number of this frame, as bytes.
+    context: [u8; 2],
+    written: usize,
+    read: usize,
+}
+
+impl Numbers {
+    /// The next request begins.
+    fn begin(&mut self) {
+        *self = Self { wire: self.wire.wrapping_add(1), ..Self::default() };
+    }
+
+    /// Puts the wire's number into what is written next of the frame.
+    fn put(&mut self, data: &mut [u8]) {
+        let number = self.wire.to_be_bytes();
+        for (place, byte) in (self.written..2).zip(data) {
+            self.context[place] = *byte;
+            *byte = number[place];
+        }
+    }
+
+    /// Puts the context's number into what was read of the frame, if the wire's is right; else a wrong one.
+    fn restore(&mut self, data: &mut [u8]) {
+        let number = self.wire.to_be_bytes();
+        let length = data.len();
+        for (place, byte) in (self.read..2).zip(data) {
+            *byte = if *byte == number[place] { self.context[place] } else { !self.context[place] };
+        }
+        self.read += length;
+    }
+}
+
 /// One of the handles to a stream.
 #[derive(Debug, Clone)]
 pub(super) struct SharedStream(Arc<Mutex<Inner>>);
@@ -39,6 +81,7 @@ pub(super) struct SharedStream(Arc<Mutex<Inner>>);
 struct Inner {
     transport: Box<dyn Transport>,
     single_bytes: bool,
+    numbers: Numbers,
     muted: bool,
     /// Bytes of a frame's head still to come.
     head: usize,
@@ -56,6 +99,7 @@ impl SharedStream {
         Self(Arc::new(Mutex::new(Inner {
             transport: Box::new(transport),
             single_bytes,
+            numbers: Numbers::default(),
             muted: false,
             head: FRAME_HEAD,
             handed: 0,
@@ -78,6 +122,7 @@ impl SharedStream {
         inner.handed = 0;
         inner.turn = 0;
         inner.muted = muted;
+        inner.numbers.begin();
     }
 
     /// How many bytes came since then; counted in RTU mode only.
@@ -151,6 +196,7 @@ impl AsyncRead for SharedStream {
         let before = out.filled().len();
         ready!(Pin::new(&mut *inner.transport).poll_read(cx, out))?;
         inner.ended |= out.filled().len() == before;
+        inner.numbers.restore(&mut out.filled_mut()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -161,7 +207,17 @@ impl AsyncWrite for SharedStream {
         if inner.muted {
             return Poll::Ready(Ok(data.len()));
         }
-        Pin::new(&mut *inner.transport).poll_write(cx, data)
+        if inner.single_bytes {
+            return Pin::new(&mut *inner.transport).poll_write(cx, data);
+        }
+        let mut frame = [0; MAX_TCP_FRAME];
+        let length = data.len().min(frame.len());
+        let frame = &mut frame[..length];
+        frame.copy_from_slice(&data[..length]);
+        inner.numbers.put(frame);
+        let written = ready!(Pin::new(&mut *inner.transport).poll_write(cx, frame))?;
+        inner.numbers.written += written;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
