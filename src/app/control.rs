@@ -77,7 +77,7 @@ impl Control {
         let (restart_needed, plan) = {
             let state = self.state.lock().await;
             let merged = state.overlay.merge(devices.clone());
-            (Config::restart_needed(&state.config, &config), self.gateway.plan(&merged).map_err(refused)?)
+            (Config::restart_needed(&state.config, &config), self.gateway.plan(merged).map_err(refused)?)
         };
         if dry_run {
             return Ok(ReloadReport { applied: false, changes: plan, restart_needed });

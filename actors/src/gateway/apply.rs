@@ -19,43 +19,68 @@ use crate::{
     supervision::{Placement, Remove, Slot, TreeError, encode_name},
 };
 
+/// A device that could run.
+struct Prepared {
+    /// Its settings without tags.
+    head: DeviceSettings,
+    stored: StoredSettings,
+    device: CompiledDevice,
+}
+
+impl Prepared {
+    /// Compiles and puts away; what a large plant's settings took is free again device by device.
+    fn new(settings: DeviceSettings) -> Result<Self, Vec<SettingsProblem>> {
+        let device = plc::compile(&settings)?;
+        let stored = StoredSettings::new(&settings);
+        Ok(Self { head: DeviceSettings { tags: Vec::new(), ..settings }, stored, device })
+    }
+}
+
 impl Gateway {
     /// What applying this list would do.
-    pub fn plan(&self, devices: &[DeviceSettings]) -> Result<Changes, ApplyError> {
-        let compiled = compile_all(devices)?;
-        let mut changes = Changes::between(&self.0.registry.stored(), devices);
+    pub fn plan(&self, devices: Vec<DeviceSettings>) -> Result<Changes, ApplyError> {
+        let devices = prepare_all(devices)?;
+        let mut changes = self.compare(&devices);
         let ended: HashSet<_> = changes.ended().collect();
-        let stays = |entry: &Arc<DeviceEntry>| !ended.contains(&entry.settings.id);
-        let kept: BTreeSet<_> =
-            self.devices().iter().filter(|entry| stays(entry)).map(|entry| entry.link_path.clone()).collect();
-        let old =
-            self.devices().into_iter().filter(|entry| !stays(entry)).map(|entry| entry.link_path.clone());
         let began = changes.began();
-        let new = devices.iter().zip(&compiled).filter(|(settings, _)| began.contains(&settings.id));
-        let new = new.map(|(_, device)| link_path(&device.link));
-        let links = old.chain(new).filter(|path| !kept.contains(path));
-        let paths: BTreeSet<_> = links.chain(ended.iter().chain(&began).map(|id| device_path(id))).collect();
+        let (kept, old): (Vec<_>, Vec<_>) =
+            self.devices().into_iter().partition(|entry| !ended.contains(&entry.settings.id));
+        let kept: BTreeSet<_> = kept.iter().map(|entry| entry.link_path.clone()).collect();
+        let new = devices.iter().filter(|device| began.contains(&device.head.id));
+        let links = old.iter().map(|entry| entry.link_path.clone());
+        let links = links.chain(new.map(|device| link_path(&device.device.link)));
+        let paths: BTreeSet<_> = links
+            .filter(|path| !kept.contains(path))
+            .chain(ended.iter().chain(&began).map(|id| device_path(id)))
+            .collect();
         drop((ended, began));
         changes.actors = paths.into_iter().collect();
         Ok(changes)
     }
 
-    /// Whether a device could run beside the others: what [`Self::put_device`] would refuse.
-    pub fn check_device(&self, settings: &DeviceSettings) -> Result<(), ApplyError> {
-        self.compile_beside(settings).map(drop)
+    fn compare(&self, devices: &[Prepared]) -> Changes {
+        let wanted = devices.iter().map(|device| (&device.head.id, &device.stored));
+        Changes::between(&self.0.registry.stored(), wanted)
     }
 
-    fn compile_beside(&self, settings: &DeviceSettings) -> Result<CompiledDevice, ApplyError> {
+    /// Whether a device could run beside the others: what [`Self::put_device`] would refuse.
+    pub fn check_device(&self, settings: &DeviceSettings) -> Result<(), ApplyError> {
+        self.prepare_beside(settings.clone()).map(drop)
+    }
+
+    fn prepare_beside(&self, settings: DeviceSettings) -> Result<Prepared, ApplyError> {
+        let id = settings.id.clone();
         let invalid = |problems: Vec<SettingsProblem>| {
-            ApplyError::Invalid(problems.into_iter().map(|problem| (settings.id.clone(), problem)).collect())
+            ApplyError::Invalid(problems.into_iter().map(|problem| (id.clone(), problem)).collect())
         };
-        let device = plc::compile(settings).map_err(invalid)?;
+        let prepared = Prepared::new(settings).map_err(invalid)?;
+        let wanted = &prepared.device.link;
         let differs = |entry: &Arc<DeviceEntry>| {
             let link = &entry.device.link;
-            entry.settings.id != settings.id && link.target == device.link.target && *link != device.link
+            entry.settings.id != id && link.target == wanted.target && link != wanted
         };
         match self.devices().into_iter().find(differs) {
-            None => Ok(device),
+            None => Ok(prepared),
             Some(other) => Err(invalid(vec![SettingsProblem {
                 key: "address".to_owned(),
                 problem: shared_link_problem(&other.settings.id),
@@ -67,15 +92,15 @@ impl Gateway {
     /// can't work, nothing is changed. Must not be dropped half-way: run it where nobody gives it up.
     pub async fn apply(&self, devices: Vec<DeviceSettings>) -> Result<Changes, ApplyError> {
         let mut links = self.0.links.lock().await;
-        let compiled = compile_all(&devices)?;
-        let mut changes = Changes::between(&self.0.registry.stored(), &devices);
+        let devices = prepare_all(devices)?;
+        let mut changes = self.compare(&devices);
         let mut touched = BTreeSet::new();
         for id in changes.ended() {
             self.end_device(id, &mut links, &mut touched).await?;
         }
-        for (settings, device) in devices.into_iter().zip(compiled) {
-            if self.0.registry.get(&settings.id).is_none() {
-                self.start_device(settings, device, &mut links, &mut touched).await?;
+        for device in devices {
+            if self.0.registry.get(&device.head.id).is_none() {
+                self.start_device(device, &mut links, &mut touched).await?;
             }
         }
         changes.actors = touched.into_iter().collect();
@@ -85,14 +110,15 @@ impl Gateway {
     /// Adds a device, or changes it.
     pub async fn put_device(&self, settings: DeviceSettings) -> Result<Changes, ApplyError> {
         let mut links = self.0.links.lock().await;
-        let device = self.compile_beside(&settings)?;
-        let running =
-            self.0.registry.get(&settings.id).map(|entry| (settings.id.clone(), entry.stored.clone()));
-        let mut changes = Changes::between(&running.into_iter().collect(), std::slice::from_ref(&settings));
+        let device = self.prepare_beside(settings)?;
+        let id = &device.head.id;
+        let running = self.0.registry.get(id).map(|entry| (id.clone(), entry.stored.clone()));
+        let running = running.into_iter().collect();
+        let mut changes = Changes::between(&running, std::iter::once((id, &device.stored)));
         let mut touched = BTreeSet::new();
         if !changes.is_empty() {
-            self.end_device(&settings.id, &mut links, &mut touched).await?;
-            self.start_device(settings, device, &mut links, &mut touched).await?;
+            self.end_device(id, &mut links, &mut touched).await?;
+            self.start_device(device, &mut links, &mut touched).await?;
         }
         changes.actors = touched.into_iter().collect();
         changes.unchanged = self.0.registry.all().len() - changes.began().len();
@@ -141,20 +167,18 @@ impl Gateway {
 
     async fn start_device(
         &self,
-        settings: DeviceSettings,
-        device: CompiledDevice,
+        prepared: Prepared,
         links: &mut Links,
         touched: &mut BTreeSet<String>,
     ) -> Result<(), TreeError> {
+        let Prepared { head: settings, stored, device } = prepared;
         let (line, worker, is_new) = links.acquire(&device.link, self.0.settings.limits.link_queue);
         let placement = Placement::Worker(worker);
         let link_path = link_path(&device.link);
         let path = device_path(&settings.id);
         let shared = self.0.shared.clone();
         let phases: Vec<_> = device.groups.iter().map(|_| shared.phases.next()).collect();
-        let stored = StoredSettings::new(&settings);
-        // The tags live on in what was compiled of them.
-        let settings = Arc::new(DeviceSettings { tags: Vec::new(), ..settings });
+        let settings = Arc::new(settings);
         let device = Arc::new(device);
         let address = Slot::empty();
         let entry = DeviceEntry {
@@ -193,32 +217,34 @@ fn device_path(id: &str) -> String {
     format!("{DEVICES}/{}", encode_name(id))
 }
 
-/// Compiles every device, or answers every problem of all.
-fn compile_all(devices: &[DeviceSettings]) -> Result<Vec<CompiledDevice>, ApplyError> {
-    let mut compiled = Vec::with_capacity(devices.len());
+/// Prepares every device, or answers every problem of all.
+fn prepare_all(devices: Vec<DeviceSettings>) -> Result<Vec<Prepared>, ApplyError> {
+    let mut prepared: Vec<Prepared> = Vec::with_capacity(devices.len());
     let mut problems = Vec::new();
     let mut ids = HashSet::new();
-    let mut links: BTreeMap<String, (&str, LinkSettings)> = BTreeMap::new();
+    let mut links: BTreeMap<String, (String, LinkSettings)> = BTreeMap::new();
     for settings in devices {
+        let id = settings.id.clone();
         let mut add = |key: &str, problem: String| {
-            problems.push((settings.id.clone(), SettingsProblem { key: key.to_owned(), problem }));
+            problems.push((id.clone(), SettingsProblem { key: key.to_owned(), problem }));
         };
-        if !ids.insert(&settings.id) {
+        if !ids.insert(id.clone()) {
             add("id", "another device has this id; ids must differ".to_owned());
         }
-        match plc::compile(settings) {
+        match Prepared::new(settings) {
             Ok(device) => {
-                let target = device.link.target.to_string();
-                let (first, link) = links.entry(target).or_insert((&settings.id, device.link.clone()));
-                if *link != device.link {
+                let link = &device.device.link;
+                let entry = links.entry(link.target.to_string());
+                let (first, known) = entry.or_insert_with(|| (id.clone(), link.clone()));
+                if known != link {
                     add("address", shared_link_problem(first));
                 }
-                compiled.push(device);
+                prepared.push(device);
             }
-            Err(found) => problems.extend(found.into_iter().map(|problem| (settings.id.clone(), problem))),
+            Err(found) => problems.extend(found.into_iter().map(|problem| (id.clone(), problem))),
         }
     }
-    if problems.is_empty() { Ok(compiled) } else { Err(ApplyError::Invalid(problems)) }
+    if problems.is_empty() { Ok(prepared) } else { Err(ApplyError::Invalid(problems)) }
 }
 
 fn link_path(link: &LinkSettings) -> String {

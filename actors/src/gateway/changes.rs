@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::Serialize;
 
 use super::stored::StoredSettings;
-use crate::plc::DeviceSettings;
 
 /// What applying a list of devices does, or did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -48,21 +47,24 @@ impl Changes {
     }
 
     /// Compares what runs with what should; `actors` is left to who applies it.
-    pub fn between(running: &BTreeMap<String, StoredSettings>, wanted: &[DeviceSettings]) -> Self {
+    pub(super) fn between<'a>(
+        running: &BTreeMap<String, StoredSettings>,
+        wanted: impl Iterator<Item = (&'a String, &'a StoredSettings)>,
+    ) -> Self {
         let mut changes = Self::default();
-        for settings in wanted {
-            let wanted = StoredSettings::new(settings);
-            match running.get(&settings.id) {
-                None => changes.added.push(settings.id.clone()),
-                Some(running) if *running == wanted => changes.unchanged += 1,
+        let mut ids = HashSet::new();
+        for (id, wanted) in wanted {
+            ids.insert(id);
+            match running.get(id) {
+                None => changes.added.push(id.clone()),
+                Some(running) if running == wanted => changes.unchanged += 1,
                 Some(running) => {
-                    let keys = different_keys(running, &wanted);
-                    changes.changed.push(Change { id: settings.id.clone(), keys });
+                    let keys = different_keys(running, wanted);
+                    changes.changed.push(Change { id: id.clone(), keys });
                 }
             }
         }
-        let wanted: HashSet<_> = wanted.iter().map(|settings| &settings.id).collect();
-        changes.removed = running.keys().filter(|id| !wanted.contains(id)).cloned().collect();
+        changes.removed = running.keys().filter(|id| !ids.contains(id)).cloned().collect();
         changes.added.sort_unstable();
         changes.changed.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         changes
