@@ -160,7 +160,7 @@ impl App {
                 return false;
             }
         };
-        self.server.stop(false).await;
+        self.server.stop(true).await;
         tracing::info!(clean = drained, "stopped");
         drained
     }

@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
     Gateway,
     changes::Changes,
     devices::{DeviceEntry, Links},
-    handle::{ApplyError, DEVICES, LINKS},
+    handle::{ApplyError, Begun, DEVICES, LINKS},
     stored::StoredSettings,
 };
 use crate::{
@@ -98,11 +99,13 @@ impl Gateway {
         for id in changes.ended() {
             self.end_device(id, &mut links, &mut touched).await?;
         }
+        let mut begun = Vec::new();
         for device in devices {
             if self.0.registry.get(&device.head.id).is_none() {
-                self.start_device(device, &mut links, &mut touched).await?;
+                begun.push(self.start_device(device, &mut links, &mut touched).await);
             }
         }
+        wait_for(begun).await;
         changes.actors = touched.into_iter().collect();
         Ok(changes)
     }
@@ -118,7 +121,8 @@ impl Gateway {
         let mut touched = BTreeSet::new();
         if !changes.is_empty() {
             self.end_device(id, &mut links, &mut touched).await?;
-            self.start_device(device, &mut links, &mut touched).await?;
+            let begun = self.start_device(device, &mut links, &mut touched).await;
+            wait_for(vec![begun]).await;
         }
         changes.actors = touched.into_iter().collect();
         changes.unchanged = self.0.registry.all().len() - changes.began().len();
@@ -170,7 +174,7 @@ impl Gateway {
         prepared: Prepared,
         links: &mut Links,
         touched: &mut BTreeSet<String>,
-    ) -> Result<(), TreeError> {
+    ) -> Begun {
         let Prepared { head: settings, stored, device } = prepared;
         let (line, worker, is_new) = links.acquire(&device.link, self.0.settings.limits.link_queue);
         let placement = Placement::Worker(worker);
@@ -195,7 +199,7 @@ impl Gateway {
             let _ = router.register.send(RegisterDevice(Arc::clone(&device.tags))).await;
         }
         if is_new {
-            self.begin(LINKS, link::spec(Arc::clone(&line), placement));
+            drop(tokio::spawn(self.begin(LINKS, link::spec(Arc::clone(&line), placement))));
             touched.insert(link_path);
         }
         let parts = plc::Parts {
@@ -207,14 +211,20 @@ impl Gateway {
             driver: Arc::new(plc::modbus),
             phases: phases.into(),
         };
-        self.begin(DEVICES, plc::spec(parts, placement));
         touched.insert(path);
-        Ok(())
+        self.begin(DEVICES, plc::spec(parts, placement))
     }
 }
 
 fn device_path(id: &str) -> String {
     format!("{DEVICES}/{}", encode_name(id))
+}
+
+/// Who asks for a device right after it was added should find its actor there; but one that starts slowly
+/// holds nobody up for long.
+async fn wait_for(begun: Vec<Begun>) {
+    let all = futures_util::future::join_all(begun);
+    let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
 }
 
 /// Prepares every device, or answers every problem of all.

@@ -72,6 +72,9 @@ pub enum ApplyError {
     Tree(#[from] TreeError),
 }
 
+/// Resolves when a child runs or has failed once.
+pub(super) type Begun = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The running gateway. Clones are cheap and may be used from any thread.
 #[derive(Clone)]
 pub struct Gateway(pub(super) Arc<Inner>);
@@ -201,8 +204,10 @@ impl Gateway {
     }
 
     /// Adds a child without waiting for it to run: one that starts slowly holds nobody up.
-    pub(super) fn begin(&self, parent: &str, spec: crate::supervision::ChildSpec) {
-        self.0.tree.do_send(AddChild { parent: parent.to_owned(), spec });
+    /// The answer comes when it runs or has failed once.
+    pub(super) fn begin(&self, parent: &str, spec: crate::supervision::ChildSpec) -> Begun {
+        let begun = self.0.tree.send(AddChild { parent: parent.to_owned(), spec });
+        Box::pin(async move { drop(begun.await) })
     }
 
     /// The tree, or what is at and below a path.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bifrost_model::{Event, Severity};
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -26,11 +27,14 @@ pub(super) fn sink(
         Notice::Parked { path, kind, reason } => {
             metrics.failed_actors.with_label_values(&[kind_name(kind)]).inc();
             let message = format!("{path} failed too often and is tried only slowly now: {reason}");
-            events.raise(&alarm_id(&path), "actor_failed", Severity::Error, device(&path), &message);
+            if kind == ChildKind::PlcConnection {
+                events.lose(&device(&path));
+            }
+            events.raise(&alarm_id(&path), "actor_failed", Severity::Error, &device(&path), &message);
         }
         Notice::Recovered { path, kind } => {
             metrics.failed_actors.with_label_values(&[kind_name(kind)]).dec();
-            events.clear(&alarm_id(&path), "actor_failed", device(&path), &format!("{path} runs again"));
+            events.clear(&alarm_id(&path), "actor_failed", &device(&path), &format!("{path} runs again"));
         }
         Notice::Escalated { path, reason } => {
             let message = format!("the branch {path} is restarted: {reason}");
@@ -63,9 +67,10 @@ fn alarm_id(path: &str) -> String {
     format!("actor_failed/{path}")
 }
 
-/// The device that an actor's path is about, if it is about one.
-fn device(path: &str) -> &str {
-    path.strip_prefix("devices/").unwrap_or("")
+/// The id of the device that an actor's path is about; empty if it is about none.
+fn device(path: &str) -> String {
+    let name = path.strip_prefix("devices/").unwrap_or("");
+    percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
 pub(super) fn kind_name(kind: ChildKind) -> &'static str {

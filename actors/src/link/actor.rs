@@ -1,6 +1,6 @@
 //! The link's life: open, carry, end when the transport breaks.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bifrost_drivers::{
@@ -19,6 +19,9 @@ use crate::{
     supervised,
     supervision::{Birth, Child, ChildKind, ChildSpec, Exit, Placement, Port, Supervised},
 };
+
+/// After so long without a request a connection is idle.
+const IDLE: Duration = Duration::from_millis(10);
 
 /// How to build the link, again and again.
 pub(crate) fn spec(line: Arc<LinkLine>, placement: Placement) -> ChildSpec {
@@ -109,9 +112,9 @@ supervised!(PlcLink);
 async fn carry_all(line: Arc<LinkLine>, queue: Rc<Queue>, mut connection: Connection) -> String {
     let settings = &line.settings;
     loop {
-        let job = queue.pop().await;
+        let (job, idle) = next(&queue, &mut connection).await;
         // A server that closes idle connections, or one that was silent: a fresh one at once.
-        if connection.is_spoilt() {
+        if !connection.client.is_usable() || idle && connection.is_spoilt() {
             connection = match line.connect().await {
                 Ok(connection) => connection,
                 Err(reason) => {
@@ -126,13 +129,19 @@ async fn carry_all(line: Arc<LinkLine>, queue: Rc<Queue>, mut connection: Connec
         if let Some(reason) = broken {
             return reason;
         }
-        if queue.len() == 0 {
-            connection.client.rest();
-        }
         if !settings.pause_between_requests.is_zero() {
             tokio::time::sleep(settings.pause_between_requests).await;
         }
     }
+}
+
+/// The next request, and whether the connection was idle before it; an idle one holds no buffers.
+async fn next(queue: &Queue, connection: &mut Connection) -> (Carry, bool) {
+    if let Ok(job) = tokio::time::timeout(IDLE, queue.pop()).await {
+        return (job, false);
+    }
+    connection.client.rest();
+    (queue.pop().await, true)
 }
 
 async fn call(connection: &mut Connection, job: &Carry) -> Result<Response, CallError> {

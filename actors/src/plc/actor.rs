@@ -122,8 +122,10 @@ pub(super) struct PlcConnection {
     pub(super) pause: Pause,
     /// Why it pauses.
     pub(super) left_alone_for: DeviceError,
+    pub(super) traffic: Rc<Traffic>,
+    /// The device's last answer when a scan was last judged.
+    pub(super) last_answer_seen: Option<Instant>,
     driver: Rc<dyn Driver>,
-    traffic: Rc<Traffic>,
     groups: Vec<GroupRun>,
     block: Block,
     extending: bool,
@@ -161,6 +163,7 @@ impl PlcConnection {
             turn: Rc::default(),
             counters: Counters::default(),
             extending: false,
+            last_answer_seen: None,
             parts,
             address,
             metrics,

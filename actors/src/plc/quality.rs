@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::compile::TagRules;
 
 /// What is remembered of a tag between scans.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TagState {
     /// Last good value.
     value: Value,
@@ -28,13 +28,13 @@ pub struct TagState {
     at: Option<Instant>,
     /// What was last told.
     told: (Quality, Reason),
-    /// The number that was last told, for the deadband.
-    told_number: Option<f64>,
+    /// The number that was last told, for the deadband; NaN when there is none.
+    told_number: f64,
 }
 
 impl Default for TagState {
     fn default() -> Self {
-        Self { value: Value::Null, at: None, told: (Quality::Bad, Reason::NotYetRead), told_number: None }
+        Self { value: Value::Null, at: None, told: (Quality::Bad, Reason::NotYetRead), told_number: f64::NAN }
     }
 }
 
@@ -57,7 +57,7 @@ impl TagState {
             return None;
         }
         self.told = quality;
-        self.told_number = reading.value.as_f64();
+        self.told_number = reading.value.as_f64().unwrap_or(f64::NAN);
         Some(reading)
     }
 
@@ -81,6 +81,12 @@ impl TagState {
         self.tell(Reading { tag, quality: quality.0, reason: quality.1, value: self.value.clone() }, quality)
     }
 
+    /// What was told last didn't arrive: whatever comes next is news.
+    pub fn not_told(&mut self) {
+        self.told = (Quality::Bad, Reason::NotYetRead);
+        self.told_number = f64::NAN;
+    }
+
     fn tell(&mut self, reading: Reading, quality: (Quality, Reason)) -> Option<Reading> {
         let news = self.told != quality;
         self.told = quality;
@@ -88,9 +94,10 @@ impl TagState {
     }
 
     fn has_moved(&self, value: &Value, deadband: Option<f64>) -> bool {
-        match (deadband, self.told_number, value.as_f64()) {
-            (Some(deadband), Some(told), Some(number)) if deadband > 0.0 => (number - told).abs() >= deadband,
-            (Some(_), Some(told), Some(number)) => number.total_cmp(&told).is_ne(),
+        match (deadband, value.as_f64()) {
+            (Some(_), Some(_)) if self.told_number.is_nan() => true,
+            (Some(deadband), Some(number)) if deadband > 0.0 => (number - self.told_number).abs() >= deadband,
+            (Some(_), Some(number)) => number.total_cmp(&self.told_number).is_ne(),
             _ => true,
         }
     }
@@ -192,5 +199,13 @@ mod tests {
         let mut tag = TagState::default();
         let told = tag.missed(0, Reason::Disconnected, &rules(None), Instant::now()).unwrap();
         assert_eq!((told.quality, told.value), (Quality::Bad, Value::Null));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_did_not_arrive_is_told_again() {
+        let (mut tag, rules) = (TagState::default(), rules(Some(5.0)));
+        assert_eq!(value(tag.read(good(7.0), &rules, Instant::now())), Some(7.0));
+        tag.not_told();
+        assert_eq!(value(tag.read(good(7.0), &rules, Instant::now())), Some(7.0));
     }
 }

@@ -17,14 +17,16 @@ impl PlcConnection {
     /// Takes a scan's outcome in.
     pub(super) fn take_scan(&mut self, group: usize, outcome: &Result<(), DeviceError>, read: Vec<Reading>) {
         let now = Instant::now();
-        let answered = read.iter().any(|reading| !is_silence(reading.reason));
+        let answered = self.has_answered() || read.iter().any(|reading| is_answer(reading.reason));
         let complete = outcome.is_ok() && !read.iter().any(|reading| is_silence(reading.reason));
-        self.judge_silence(outcome, now);
+        self.judge_silence(outcome, answered, now);
         self.count_scan(outcome);
         let readings = self.weigh(group, outcome.as_ref().err(), read, now);
         let error = outcome.as_ref().err().map(ToString::to_string);
         match (complete, answered) {
-            (true, _) => self.enter(DeviceState::Online, None),
+            (true, true) => self.enter(DeviceState::Online, None),
+            // Every tag is known to be refused: nothing was asked, and nothing learned of the device.
+            (true, false) => {}
             (false, true) => {
                 let error =
                     error.unwrap_or_else(|| "some requests of the last scan weren't answered".to_owned());
@@ -49,11 +51,19 @@ impl PlcConnection {
         self.publish(readings);
     }
 
+    /// Whether the device has said anything since this was last asked. What the driver remembers of it, such
+    /// as a refused address, is no answer.
+    fn has_answered(&mut self) -> bool {
+        let last = self.traffic.last_answer.get();
+        std::mem::replace(&mut self.last_answer_seen, last) != last
+    }
+
     /// Silence is answered with a pause that grows, so that neighbours on the connection aren't held up; a
     /// connection that isn't there costs nobody time.
-    fn judge_silence(&mut self, outcome: &Result<(), DeviceError>, now: Instant) {
+    fn judge_silence(&mut self, outcome: &Result<(), DeviceError>, answered: bool, now: Instant) {
         match outcome {
             Ok(()) => self.pause.reset(),
+            Err(_) if answered => self.pause.reset(),
             Err(error @ (DeviceError::Timeout(_) | DeviceError::UnitUnreachable { .. })) => {
                 self.pause.silence(now);
                 self.left_alone_for = error.clone();
@@ -124,16 +134,28 @@ impl PlcConnection {
         }
         let count = readings.len() as u64;
         let Some(seq) = self.take_number() else {
+            self.forget_told(&readings);
             self.drop_batch();
             return;
         };
         let device = Arc::clone(&self.parts.device.tags);
         let batch = Arc::new(TagBatch { device, seq, timestamp: Timestamp::now(), readings });
-        let sent = self.parts.shared.router.get().map(|router| router.publish.try_send(Publish(batch)));
+        let message = Publish(Arc::clone(&batch));
+        let sent = self.parts.shared.router.get().map(|router| router.publish.try_send(message));
         if matches!(sent, Some(Ok(()))) {
             self.metrics.data_points.inc_by(count);
         } else {
+            self.forget_told(&batch.readings);
             self.drop_batch();
+        }
+    }
+
+    /// What didn't get through is told again by the next scan, deadband or not.
+    fn forget_told(&mut self, readings: &[Reading]) {
+        for reading in readings {
+            if let Some(state) = self.states.get_mut(reading.tag as usize) {
+                state.not_told();
+            }
         }
     }
 
@@ -182,6 +204,11 @@ impl PlcConnection {
         };
         self.parts.shared.events.record(event.with(json!({ "address": address })));
     }
+}
+
+/// Whether a reading can only come from the device, now.
+fn is_answer(reason: Reason) -> bool {
+    matches!(reason, Reason::None | Reason::NotANumber | Reason::NotText)
 }
 
 /// Whether a reading tells that the device said nothing usable.

@@ -14,9 +14,9 @@ use super::{
     events::Events,
     last_values::LastValues,
     messages::{
-        AcknowledgeAlarm, Filter, ForgetDevice, LastTag, ListAlarms, ListEvents, News, Numbered, Publish,
-        ReadLast, RecordEvent, RegisterDevice, ReportStatus, SetAlarm, Subscribe, SubscriberId, Unknown,
-        Unsubscribe,
+        AcknowledgeAlarm, Filter, ForgetDevice, LastTag, ListAlarms, ListEvents, LoseDevice, News, Numbered,
+        Publish, ReadLast, RecordEvent, RegisterDevice, ReportStatus, SetAlarm, Subscribe, SubscriberId,
+        Unknown, Unsubscribe,
     },
     sink::RouterPorts,
 };
@@ -68,6 +68,7 @@ fn ports(ctx: &Context<Router>, mailbox: &Arc<MailboxStats>) -> RouterPorts {
         alarms: Port::new(router.clone().recipient(), Arc::clone(mailbox)),
         register: router.clone().recipient(),
         forget: router.clone().recipient(),
+        lose: router.clone().recipient(),
         read_last: router.clone().recipient(),
         list_events: router.clone().recipient(),
         list_alarms: router.clone().recipient(),
@@ -267,6 +268,17 @@ impl Handler<ForgetDevice> for Router {
     fn handle(&mut self, ForgetDevice(id): ForgetDevice, _: &mut Self::Context) {
         self.memory.last.forget(&id);
         self.memory.statuses.remove(&id);
+    }
+}
+
+impl Handler<LoseDevice> for Router {
+    type Result = ();
+
+    fn handle(&mut self, LoseDevice(device): LoseDevice, _: &mut Self::Context) {
+        if let Some(values) = self.memory.last.lose(&device) {
+            let passes = |filter: &Filter| filter.topics.device_data && filter.passes_device(&device);
+            self.tell(&News::LastKnown(values), passes);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use bifrost_model::{Alarm, AlarmState, Severity, Timestamp};
+use bifrost_model::{Alarm, AlarmState, Severity};
 
 pub(super) struct Alarms {
     active: HashMap<String, Arc<Alarm>>,
@@ -42,7 +42,7 @@ impl Alarms {
     /// Somebody has taken note of an active alarm.
     pub(super) fn acknowledge(&mut self, id: &str) -> Option<Arc<Alarm>> {
         let alarm = self.active.get_mut(id)?;
-        let noted = Alarm { acknowledged: true, timestamp: Timestamp::now(), ..(**alarm).clone() };
+        let noted = Alarm { acknowledged: true, ..(**alarm).clone() };
         *alarm = Arc::new(noted);
         Some(Arc::clone(alarm))
     }
@@ -64,6 +64,8 @@ impl Alarms {
 
 #[cfg(test)]
 mod tests {
+    use bifrost_model::Timestamp;
+
     use super::*;
 
     fn alarm(state: AlarmState) -> Alarm {

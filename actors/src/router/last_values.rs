@@ -1,6 +1,6 @@
 //! The last known value of every tag.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
 
 use bifrost_model::{DeviceTags, Quality, Reading, Reason, TagBatch, Timestamp, Value};
 
@@ -21,7 +21,8 @@ struct Last {
     quality: Quality,
     reason: Reason,
     timestamp: Timestamp,
-    seq: Option<u64>,
+    /// Numbers begin at 1.
+    seq: Option<NonZeroU64>,
 }
 
 impl LastValues {
@@ -43,6 +44,15 @@ impl LastValues {
         self.0.insert(Arc::clone(tags.device_id()), Device { tags, last });
     }
 
+    /// Nobody confirms this device's values any more: what isn't BAD becomes STALE. Answers all of them.
+    pub(super) fn lose(&mut self, device_id: &str) -> Option<Arc<Vec<LastTag>>> {
+        let device = self.0.get_mut(device_id)?;
+        for last in device.last.iter_mut().filter(|last| last.quality != Quality::Bad) {
+            (last.quality, last.reason) = (Quality::Stale, Reason::Stopped);
+        }
+        Some(Arc::new(device.all().collect()))
+    }
+
     pub(super) fn forget(&mut self, device_id: &str) {
         self.0.remove(device_id);
     }
@@ -62,7 +72,7 @@ impl LastValues {
             if let Some(last) = device.last.get_mut(reading.tag as usize) {
                 last.value.clone_from(&reading.value);
                 (last.quality, last.reason) = (reading.quality, reading.reason);
-                (last.timestamp, last.seq) = (batch.timestamp, Some(batch.seq));
+                (last.timestamp, last.seq) = (batch.timestamp, NonZeroU64::new(batch.seq));
             }
         }
         true
@@ -85,7 +95,7 @@ impl LastValues {
         let devices = self.0.iter().filter(|(id, _)| filter.passes_device(id));
         let tags = devices.map(|(_, device)| {
             let passes = |tag: &LastTag| {
-                device.tags.get(tag.reading.tag).is_some_and(|info| filter.passes_tag(&info.id))
+                device.tags.get(tag.reading.tag).is_some_and(|info| filter.passes_tag(info.id))
             };
             Arc::new(device.all().filter(passes).collect::<Vec<_>>())
         });
@@ -108,6 +118,11 @@ impl Device {
 
     fn join(&self, tag: u32, last: &Last) -> LastTag {
         let reading = Reading { tag, quality: last.quality, reason: last.reason, value: last.value.clone() };
-        LastTag { device: Arc::clone(&self.tags), reading, timestamp: last.timestamp, seq: last.seq }
+        LastTag {
+            device: Arc::clone(&self.tags),
+            reading,
+            timestamp: last.timestamp,
+            seq: last.seq.map(NonZeroU64::get),
+        }
     }
 }

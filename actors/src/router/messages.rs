@@ -23,6 +23,11 @@ pub struct RegisterDevice(pub Arc<DeviceTags>);
 #[rtype(result = "()")]
 pub struct ForgetDevice(pub Arc<str>);
 
+/// Nobody reads this device any more, though it exists: its values are no longer confirmed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct LoseDevice(pub Arc<str>);
+
 /// A device's status changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]

@@ -13,8 +13,8 @@ mod sink;
 
 pub(crate) use actor::{Parts, spec};
 pub use messages::{
-    AcknowledgeAlarm, Filter, ForgetDevice, LastTag, ListAlarms, ListEvents, News, Numbered, Publish,
-    ReadLast, RecordEvent, RegisterDevice, ReportStatus, SetAlarm, Subscribe, SubscriberId, Topics, Unknown,
-    Unsubscribe,
+    AcknowledgeAlarm, Filter, ForgetDevice, LastTag, ListAlarms, ListEvents, LoseDevice, News, Numbered,
+    Publish, ReadLast, RecordEvent, RegisterDevice, ReportStatus, SetAlarm, Subscribe, SubscriberId, Topics,
+    Unknown, Unsubscribe,
 };
 pub use sink::{EventSink, RouterPorts, next_subscriber_id};

@@ -9,8 +9,8 @@ use actix::Recipient;
 use bifrost_model::{Alarm, AlarmState, Event, Severity, Timestamp};
 
 use super::messages::{
-    AcknowledgeAlarm, ForgetDevice, ListAlarms, ListEvents, Publish, ReadLast, RecordEvent, RegisterDevice,
-    ReportStatus, SetAlarm, Subscribe, SubscriberId, Unsubscribe,
+    AcknowledgeAlarm, ForgetDevice, ListAlarms, ListEvents, LoseDevice, Publish, ReadLast, RecordEvent,
+    RegisterDevice, ReportStatus, SetAlarm, Subscribe, SubscriberId, Unsubscribe,
 };
 use crate::supervision::{Port, Slot};
 
@@ -29,6 +29,8 @@ pub struct RouterPorts {
     pub register: Recipient<RegisterDevice>,
     /// Devices that go.
     pub forget: Recipient<ForgetDevice>,
+    /// Devices that nobody reads any more.
+    pub lose: Recipient<LoseDevice>,
     /// Last known values.
     pub read_last: Recipient<ReadLast>,
     /// Recorded events.
@@ -78,6 +80,13 @@ impl EventSink {
     pub fn clear(&self, id: &str, alarm_type: &'static str, device: &str, message: &str) {
         tracing::info!(alarm = id, kind = alarm_type, device, "alarm cleared: {message}");
         self.set(alarm(id, alarm_type, Severity::Info, device, message, AlarmState::Cleared));
+    }
+
+    /// Nobody reads a device any more, because its actor can't be kept alive.
+    pub fn lose(&self, device: &str) {
+        if let Some(router) = self.0.get() {
+            router.lose.do_send(LoseDevice(Arc::from(device)));
+        }
     }
 
     fn set(&self, alarm: Alarm) {

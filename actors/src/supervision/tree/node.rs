@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) restarts: u64,
     pub(super) last_error: Option<String>,
     pub(super) since: Timestamp,
+    /// The state that began then.
+    shown: ChildState,
     /// When it failed, within the policy's window.
     pub(super) failures: VecDeque<Instant>,
     /// Stopped by hand: rests until told otherwise, also when its branch is restarted.
@@ -71,6 +73,7 @@ impl Node {
             restarts: 0,
             last_error: None,
             since: Timestamp::now(),
+            shown: ChildState::Running,
             failures: VecDeque::new(),
             held: false,
             alarmed: false,
@@ -82,9 +85,10 @@ impl Node {
     }
 
     pub(super) fn enter(&mut self, phase: Phase) {
-        let shown = self.state();
         self.phase = phase;
-        if self.state() != shown {
+        let state = self.state();
+        if state != self.shown {
+            self.shown = state;
             self.since = Timestamp::now();
         }
     }
