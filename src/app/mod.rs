@@ -6,7 +6,7 @@ mod control;
 pub mod logging;
 pub mod signals;
 
-use std::{net::TcpListener, process::ExitCode, sync::Arc};
+use std::{net::TcpListener, os::unix::process::CommandExt as _, process::ExitCode, sync::Arc};
 
 use actix_web::dev::ServerHandle;
 use bifrost_actors::{
@@ -198,6 +198,20 @@ fn device_threads(config: &Config) -> usize {
     match config.gateway.device_threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => threads,
+    }
+}
+
+/// Starts the process anew, once, with one heap for all threads, unless somebody has decided that already.
+///
+/// glibc gives each thread a heap of its own, and what one thread freed no other can use: what reading a large
+/// configuration took would stay unused for good. Only its environment can say otherwise. See
+/// `docs/decisions/0003-one-heap.md`.
+pub fn share_one_heap() {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if std::env::var_os(ARENAS).is_none() {
+        let arguments = std::env::args_os().skip(1);
+        // Returns only when it failed; then memory is all that is lost.
+        let _ = std::process::Command::new("/proc/self/exe").args(arguments).env(ARENAS, "1").exec();
     }
 }
 

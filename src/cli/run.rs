@@ -41,6 +41,7 @@ impl RunArgs {
 
 /// Runs until told to stop: exit 0 when everything was drained.
 pub fn run(args: &RunArgs) -> ExitCode {
+    app::share_one_heap();
     let options = args.load_options();
     let config = match Config::load(&options) {
         Ok(config) => config,

@@ -81,7 +81,7 @@ api:
         "gateway.yaml:19: devices[2].tags[1].writable: is \"perhaps\", but true or false is needed",
         "gateway.yaml:20: devices[2].tags[2].address: \"20001\" read as a Modicon number",
         "gateway.yaml:20: devices[2].tags[2].poll_interval: ",
-        "gateway.yaml:22: api.max_body: is \"big\", but",
+        "gateway.yaml:22: api.max_body: \"big\" is no number of bytes",
     ];
     assert_problems(&found, &expected);
 }

@@ -54,7 +54,10 @@ impl Traffic {
         }
         let now = Instant::now();
         let took = now - began;
-        self.last_answer.set(Some(now));
+        // A gateway's word that it can't reach the unit is none of the unit's.
+        if !matches!(outcome, Err(ExchangeError::Exception(0x0A | 0x0B))) {
+            self.last_answer.set(Some(now));
+        }
         self.answered.set(self.answered.get() + 1);
         self.refused.set(self.refused.get() + u64::from(refused));
         self.response_time.set(self.response_time.get() + took);

@@ -176,6 +176,7 @@ impl ScriptedDriver {
             }
             Mode::Unreachable => return Err(DeviceError::Offline("scripted".to_owned())),
             Mode::Refuses(code) => {
+                self.traffic.last_answer.set(Some(Instant::now()));
                 let (quality, reason) = (Quality::Bad, Reason::Refused(code));
                 out.extend(tags.iter().map(|&tag| Reading { tag, quality, reason, value: Value::Null }));
             }
