@@ -32,6 +32,8 @@ USER 10001:10001
 WORKDIR /var/lib/bifrost
 VOLUME /var/lib/bifrost
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+# One heap for all threads: see docs/decisions/0003-one-heap.md.
+ENV MALLOC_ARENA_MAX=1
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["bifrost", "health"]
 ENTRYPOINT ["bifrost"]
