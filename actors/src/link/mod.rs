@@ -2,7 +2,7 @@
 //!
 //! The actor opens the transport, carries one request at a time, writes first, and ends when the transport
 //! breaks; the tree then builds it anew with backoff. What a unit refuses or leaves unanswered is no failure
-//! of the link. Devices reach whichever incarnation lives through a [`LinkClient`].
+//! of the link. Devices reach whichever incarnation lives through a client of it.
 
 mod actor;
 mod client;

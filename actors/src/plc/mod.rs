@@ -2,7 +2,7 @@
 //!
 //! How to read is the driver's knowledge, and the connection is the [link](crate::link)'s. Settings are
 //! compiled once ([`compile`]); pure rules have files of their own: [`schedule`] for time, [`quality`] for
-//! trust, [`commands`] for writes.
+//! trust, `commands` for writes.
 
 mod actor;
 mod commands;

@@ -1,7 +1,7 @@
 //! Restarts what fails, so that its neighbours don't notice.
 //!
 //! actix's own supervisor survives no panic, keeps the failed actor's state and knows no backoff. Here a
-//! child is built by its factory, runs inside a guard that learns of every end ([`child`]), and is rebuilt by
+//! child is built by its factory, runs inside a guard that learns of every end (in `child`), and is rebuilt by
 //! the [`Tree`] as the one policy table says ([`SupervisionSettings`]). State that must survive a rebuild
 //! lives on disk or in a [`Slot`], never in the actor.
 
