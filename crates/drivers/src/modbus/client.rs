@@ -79,6 +79,13 @@ struct Debt {
     waited: Duration,
 }
 
+/// The answers that the units of an RTU line still owe; outlives the connection they were asked over.
+///
+/// Behind a serial server a late reply comes to whoever is connected then, so the next connection to the
+/// same line has to know of it.
+#[derive(Debug, Clone, Default)]
+pub struct Debts(Vec<Debt>);
+
 /// One connection; calls go one after the other.
 pub struct Client {
     stream: SharedStream,
@@ -132,6 +139,28 @@ impl Client {
     /// RTU: how long after a timeout a unit's answer may still come; by default three times the timeout.
     pub fn set_late_reply_wait(&mut self, wait: Option<Duration>) {
         self.late_reply_wait = wait;
+    }
+
+    /// What the units still owe, for [`owe`](Self::owe) of the next connection to the same line. A call that
+    /// was dropped before its answer counts. Modbus/TCP: nothing, as late replies die with the connection.
+    pub fn take_debts(&mut self) -> Debts {
+        self.settle_cancelled();
+        Debts(std::mem::take(&mut self.debts))
+    }
+
+    /// Takes over what the units owe since an earlier connection to the same line. Where a unit owes to both,
+    /// the later time counts. No effect with Modbus/TCP.
+    pub fn owe(&mut self, debts: Debts) {
+        if self.framing == Framing::Tcp {
+            return;
+        }
+        for debt in debts.0 {
+            match self.debts.iter_mut().find(|known| known.unit == debt.unit) {
+                Some(known) if known.until < debt.until => *known = debt,
+                Some(_) => {}
+                None => self.debts.push(debt),
+            }
+        }
     }
 
     /// Whether calls can still succeed; when not, drop it and connect anew.

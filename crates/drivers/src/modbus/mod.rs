@@ -25,7 +25,7 @@ mod write;
 
 pub use address::{Address, AddressError, Table};
 pub use byte_order::{ByteOrder, UnknownByteOrder};
-pub use client::{CallError, Client, Framing};
+pub use client::{CallError, Client, Debts, Framing};
 pub use codec::{EncodeError, decode, encode};
 pub use driver::{DriverSettings, ModbusDriver};
 pub use exchange::{Exchange, ExchangeError, Priority, Request, Response};

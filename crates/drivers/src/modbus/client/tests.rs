@@ -364,3 +364,67 @@ async fn a_line_that_never_falls_silent_holds_nobody_up() {
     let result = client.call(1, &read(0), Duration::from_millis(200)).await;
     assert!(matches!(result, Err(CallError::Garbled { .. })), "{result:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_next_connection_to_a_line_takes_over_what_the_units_owe() {
+    let (mut before, _peer) = pair(Framing::Rtu);
+    assert!(matches!(before.call(1, &read(0), TIMEOUT).await, Err(CallError::Timeout(_))));
+    let dropped = tokio::time::timeout(TIMEOUT / 2, before.call(2, &read(0), TIMEOUT)).await;
+    assert!(dropped.is_err(), "{dropped:?}");
+
+    let (mut after, mut peer) = pair(Framing::Rtu);
+    after.owe(before.take_debts());
+    for unit in [1, 2] {
+        let refused = after.call(unit, &read(0), TIMEOUT).await;
+        assert!(matches!(refused, Err(CallError::Quarantined { .. })), "{refused:?}");
+    }
+    assert!(after.is_usable());
+    sleep(TIMEOUT * 4).await;
+    let device = async {
+        assert_eq!(next_rtu_request(&mut peer).await, (1, 5));
+        peer.write_all(&rtu_frame(1, &answer(9))).await.unwrap();
+    };
+    let request = read(5);
+    let (result, ()) = tokio::join!(after.call(1, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn debts_taken_over_never_shorten_one_that_is_known() {
+    let (mut before, _peer) = pair(Framing::Rtu);
+    assert!(before.call(1, &read(0), TIMEOUT).await.is_err());
+    sleep(TIMEOUT).await;
+    let (mut after, _peer) = pair(Framing::Rtu);
+    assert!(after.call(1, &read(0), TIMEOUT).await.is_err());
+    let Err(CallError::Quarantined { until, .. }) = after.call(1, &read(0), TIMEOUT).await else {
+        panic!("not in quarantine")
+    };
+    after.owe(before.take_debts());
+    let again = after.call(1, &read(0), TIMEOUT).await;
+    assert_eq!(again, Err(CallError::Quarantined { until, waited: TIMEOUT }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tcp_connection_neither_leaves_debts_nor_takes_them() {
+    let (mut line, _peer) = pair(Framing::Rtu);
+    assert!(line.call(1, &read(0), TIMEOUT).await.is_err());
+    let (mut tcp, mut peer) = pair(Framing::Tcp);
+    tcp.owe(line.take_debts());
+    let device = async {
+        let transaction = next_tcp_request(&mut peer).await;
+        peer.write_all(&tcp_frame(transaction, 1, &answer(3))).await.unwrap();
+    };
+    let request = read(0);
+    let (result, ()) = tokio::join!(tcp.call(1, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [3]);
+
+    assert!(tcp.call(1, &read(0), TIMEOUT).await.is_err());
+    let (mut after, mut peer) = pair(Framing::Rtu);
+    after.owe(tcp.take_debts());
+    let device = async {
+        next_rtu_request(&mut peer).await;
+        peer.write_all(&rtu_frame(1, &answer(4))).await.unwrap();
+    };
+    let (result, ()) = tokio::join!(after.call(1, &request, TIMEOUT), device);
+    assert_eq!(registers(result), [4]);
+}
