@@ -1,10 +1,16 @@
 //! The live feed: what a subscriber gets, how it chooses, and what becomes of one that doesn't keep up.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
+use tungstenite::Message;
 
-use crate::harness::{Feed, Gateway, Plc, Recorder, Site, assert_no_gap, chatty, numbers, until, until_true};
+use crate::harness::{
+    Feed, Gateway, PATIENCE, Plc, Recorder, Site, assert_no_gap, chatty, numbers, until, until_true,
+};
 
 fn device(id: &str, plc: &Plc) -> Value {
     json!({
@@ -102,6 +108,41 @@ fn max_rate_hz_bounds_the_updates_of_a_tag_and_is_no_lag() {
     assert!(heard.iter().all(|frame| frame["type"] == "tag_update"), "{heard:?}");
     let seqs = numbers(&heard, "a");
     assert!(seqs.windows(2).all(|pair| pair[1] > pair[0] + 2), "scans are left out: {seqs:?}");
+}
+
+#[test]
+fn a_rate_holds_back_updates_but_no_answer_no_status_and_no_later_subscription() {
+    let (gateway, plc) = start();
+    let topics = json!(["device_data", "device_status"]);
+    // The second round of updates would come in a quarter of an hour.
+    let mut feed = gateway.feed(json!({"topics": topics, "devices": ["a"], "max_rate_hz": 0.001}));
+    feed.of_type("tag_update");
+    let scans = || gateway.stats("a")["scans_total"].as_u64().unwrap();
+    let before = scans();
+    until_true("updates that wait", || scans() > before + 5);
+    feed.send(r#"{"type":"ping"}"#);
+    feed.of_type("pong");
+    plc.switch_off();
+    feed.find("the status", |frame| frame["type"] == "device_status" && frame["state"] == "offline");
+    // What the first round still held is read by now, so these are the new subscription's.
+    feed.subscribe(json!({"devices": ["b"]}));
+    feed.find("device b", |frame| frame["type"] == "tag_update" && frame["device_id"] == "b");
+}
+
+#[test]
+fn who_subscribes_while_there_is_no_router_is_served_when_there_is_one() {
+    let (gateway, _plc) = start();
+    let order = |action: &str| {
+        let answer = gateway.post(&format!("/api/actors/router/{action}"), &Value::Null);
+        assert_eq!(answer.status, 202, "{action}: {}", answer.body);
+    };
+    order("stop");
+    let mut feed = gateway.feed(json!({"tags": ["every"]}));
+    feed.send(r#"{"type":"ping"}"#);
+    // Requests are taken in order: the subscription was tried.
+    assert_eq!(feed.next(), json!({"type": "pong"}));
+    order("start");
+    feed.of_type("tag_update");
 }
 
 #[test]
@@ -215,6 +256,34 @@ fn a_client_that_stops_reading_gets_lagged_and_then_the_newest_and_slows_no_othe
     assert_no_gap(&heard);
     let stats = gateway.stats("calm");
     assert_eq!((&stats["scans_failed"], &stats["batches_dropped"]), (&json!(0), &json!(0)), "{stats}");
+}
+
+#[test]
+fn of_the_pings_of_a_client_that_does_not_read_the_newest_is_answered() {
+    const PINGS: u32 = 2000;
+    let plc = Plc::counting();
+    let gateway = Site::new(&json!([chatty(&plc)])).start();
+    gateway.await_state("chatty", "online");
+    let stream = TcpStream::connect(gateway.url.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let url = format!("{}/ws", gateway.url.replacen("http", "ws", 1));
+    let (mut socket, _) = tungstenite::client(url, stream).unwrap();
+    socket.send(Message::text(r#"{"type":"subscribe","topics":["device_data"]}"#)).unwrap();
+    let client = || gateway.json("/api/actors/clients?detail=true")["children"][0]["detail"].clone();
+    until_true("a client that is behind", || client()["waiting"].as_u64() > Some(200));
+    for number in 1..=PINGS {
+        socket.send(Message::Ping(number.to_string().into())).unwrap();
+    }
+    socket.send(Message::text(r#"{"type":"unsubscribe"}"#)).unwrap();
+    until_true("all was heard", || client()["subscribed"] == false);
+
+    let mut pongs = Vec::new();
+    while pongs.last().is_none_or(|number| *number != PINGS.to_string()) {
+        if let Message::Pong(number) = socket.read().unwrap() {
+            pongs.push(String::from_utf8(number.to_vec()).unwrap());
+        }
+    }
+    assert!(pongs.len() < 100, "{} answers waited", pongs.len());
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! The client's actor: takes requests, gathers news, and writes at the client's pace.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, StreamHandler, WrapFuture};
 use actix_ws::{AggregatedMessage, Closed, ProtocolError, Session};
@@ -77,6 +82,10 @@ struct Outbox {
     subscription: RefCell<Subscription>,
     /// Answers to requests, ahead of everything else.
     replies: RefCell<Vec<String>>,
+    /// What the newest unanswered ping said. One answer will do for all before it (RFC 6455, 5.5.3).
+    pong: RefCell<Option<Vec<u8>>>,
+    /// With a rate: when the next updates may go.
+    not_before: Cell<Instant>,
     arrived: Notify,
 }
 
@@ -94,6 +103,8 @@ impl Client {
             backlog: RefCell::new(backlog),
             subscription: RefCell::default(),
             replies: RefCell::default(),
+            pong: RefCell::default(),
+            not_before: Cell::new(Instant::now()),
             arrived: Notify::new(),
         };
         Self {
@@ -124,6 +135,7 @@ impl Client {
                 let wanted = request::subscription(&topics, devices, tags, max_rate_hz, batch)?;
                 self.outbox.backlog.borrow_mut().clear_updates();
                 self.outbox.subscription.replace(wanted.clone());
+                self.outbox.not_before.set(Instant::now());
                 self.subscription = Some(wanted);
                 self.subscribe(ctx);
                 Ok(())
@@ -192,8 +204,9 @@ impl Client {
             ctx.stop();
             return;
         }
-        let forgotten = self.router.as_ref().is_some_and(|router| !router.subscribe.connected());
-        if forgotten {
+        // There may have been no router when the client subscribed.
+        let unknown = self.router.as_ref().is_none_or(|router| !router.subscribe.connected());
+        if self.subscription.is_some() && unknown {
             self.subscribe(ctx);
         }
     }
@@ -237,8 +250,8 @@ impl StreamHandler<Result<AggregatedMessage, ProtocolError>> for Client {
                 self.reply(&Frame::Error { message: "requests are JSON in text frames" });
             }
             Ok(AggregatedMessage::Ping(bytes)) => {
-                let mut session = self.session.clone();
-                ctx.spawn(async move { drop(session.pong(&bytes).await) }.into_actor(self));
+                self.outbox.pong.replace(Some(bytes.to_vec()));
+                self.outbox.arrived.notify_one();
             }
             Ok(AggregatedMessage::Pong(_)) => {}
             Ok(AggregatedMessage::Close(_)) | Err(_) => self.leave(ctx),
@@ -286,40 +299,42 @@ impl Supervised for Client {
 
 supervised!(Client);
 
-/// Writes what waits, at the pace at which the client reads, and no faster than it asked for.
+/// Writes what waits, at the pace at which the client reads, and updates no faster than it asked for.
 async fn write_all(mut session: Session, outbox: Rc<Outbox>, gateway: Gateway) -> Result<(), Closed> {
     let metrics = gateway.metrics();
-    let mut not_before = Instant::now();
     loop {
-        outbox.arrived.notified().await;
-        write_replies(&mut session, &outbox).await?;
-        loop {
-            write_news(&mut session, &outbox).await?;
-            if outbox.backlog.borrow().next_update().is_none() {
-                break;
-            }
-            let interval = outbox.subscription.borrow().interval;
-            if let Some(interval) = interval {
-                tokio::time::sleep_until(not_before).await;
-                not_before = Instant::now() + interval;
-                // The client asked for fewer updates: what is left out here, it doesn't miss.
-                outbox.backlog.borrow_mut().thin_out();
-            }
-            write_updates(&mut session, &outbox, metrics, interval.is_some()).await?;
+        write_urgent(&mut session, &outbox).await?;
+        if outbox.backlog.borrow().next_update().is_none() {
+            outbox.arrived.notified().await;
+            continue;
         }
+        let interval = outbox.subscription.borrow().interval;
+        if let Some(interval) = interval {
+            let not_before = outbox.not_before.get();
+            if Instant::now() < not_before {
+                // Whatever ends the wait, the next round looks again: a reply or an alarm mustn't wait for it.
+                let _ = tokio::time::timeout_at(not_before, outbox.arrived.notified()).await;
+                continue;
+            }
+            outbox.not_before.set(Instant::now() + interval);
+            // The client asked for fewer updates: what is left out here, it doesn't miss.
+            outbox.backlog.borrow_mut().thin_out();
+        }
+        write_updates(&mut session, &outbox, metrics, interval.is_some()).await?;
     }
 }
 
-async fn write_replies(session: &mut Session, outbox: &Outbox) -> Result<(), Closed> {
-    let replies = std::mem::take(&mut *outbox.replies.borrow_mut());
-    for reply in replies {
-        session.text(reply).await?;
-    }
-    Ok(())
-}
-
-async fn write_news(session: &mut Session, outbox: &Outbox) -> Result<(), Closed> {
+/// Writes what no rate holds back: the answer to a ping, replies, and news that are no updates.
+async fn write_urgent(session: &mut Session, outbox: &Outbox) -> Result<(), Closed> {
     loop {
+        let pong = outbox.pong.take();
+        if let Some(pong) = pong {
+            session.pong(&pong).await?;
+        }
+        let replies = outbox.replies.take();
+        for reply in replies {
+            session.text(reply).await?;
+        }
         let Some(news) = outbox.backlog.borrow_mut().take_news() else { return Ok(()) };
         if let Some(text) = frames::news(&news) {
             session.text(text).await?;
@@ -337,6 +352,8 @@ async fn write_updates(
 ) -> Result<(), Closed> {
     let mut left = if whole_round { outbox.backlog.borrow().len() } else { 1 };
     while left > 0 {
+        // A round may be long, and the client slow.
+        write_urgent(session, outbox).await?;
         let skipped = outbox.backlog.borrow_mut().take_skipped();
         if skipped > 0 {
             metrics.websocket_skipped.inc_by(skipped);
