@@ -86,7 +86,7 @@ impl DeviceError {
     }
 }
 
-/// Why a write wasn't carried out.
+/// Why a write wasn't carried out, or isn't known to have been.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WriteError {
     /// Nothing was sent: the value can't be stored in this tag.
@@ -95,6 +95,10 @@ pub enum WriteError {
     /// The device refused.
     #[error("the device refused with exception {0:02X}")]
     Refused(u8),
+    /// The device took the write and works on it still (exception 05); nothing tells when it is done. To
+    /// send it again could carry it out twice.
+    #[error("the device accepted the write and is still processing it (exception 05)")]
+    Unconfirmed,
     /// The device couldn't be asked, or didn't answer: whether it was written isn't known.
     #[error(transparent)]
     Device(#[from] DeviceError),

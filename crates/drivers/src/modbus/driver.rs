@@ -32,7 +32,7 @@ const MAX_PLANS: usize = 16;
 pub struct DriverSettings {
     /// How far reads are merged.
     pub plan: PlanSettings,
-    /// How often a request is repeated while the device says that it is busy (exceptions 05 and 06).
+    /// How often a request is repeated while the device says that it is busy (exception 06; reads: 05 too).
     pub busy_retries: u32,
     /// The pause before each repetition.
     pub busy_delay: Duration,

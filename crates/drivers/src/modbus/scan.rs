@@ -16,8 +16,10 @@ use super::{
 };
 use crate::DeviceError;
 
-/// Exceptions that more patience may cure: acknowledge (05) and server device busy (06).
-const PATIENCE: [u8; 2] = [5, 6];
+/// The device took the request and works on it still (Modbus Application Protocol V1.1b3, 7).
+pub(super) const ACKNOWLEDGE: u8 = 5;
+/// The device has no time, and did nothing.
+const BUSY: u8 = 6;
 
 /// Addresses that are read at once, and the points to make of them.
 #[derive(Clone, Copy)]
@@ -329,17 +331,30 @@ impl Table {
     }
 }
 
+/// Whether asking twice changes nothing: functions 1 to 4.
+pub(super) fn is_read(request: &Request<'_>) -> bool {
+    matches!(
+        request,
+        Request::ReadCoils(..)
+            | Request::ReadDiscreteInputs(..)
+            | Request::ReadInputRegisters(..)
+            | Request::ReadHoldingRegisters(..)
+    )
+}
+
 impl<E: Exchange> ModbusDriver<E> {
-    /// One exchange; while the device says that it is busy, again after a pause.
+    /// One exchange; while the device says that it is busy, again after a pause. A write that it says to be
+    /// working on is **not** repeated: a pulse or a count would be given twice.
     pub(super) async fn patiently(
         &self,
         request: Request<'static>,
         priority: Priority,
     ) -> Result<Response, ExchangeError> {
         let mut retries = self.settings.busy_retries;
+        let repeatable = |code| code == BUSY || code == ACKNOWLEDGE && is_read(&request);
         loop {
             match self.exchange.exchange(self.unit, request.clone(), priority).await {
-                Err(ExchangeError::Exception(code)) if PATIENCE.contains(&code) && retries > 0 => {
+                Err(ExchangeError::Exception(code)) if repeatable(code) && retries > 0 => {
                     retries -= 1;
                     tokio::time::sleep(self.settings.busy_delay).await;
                 }

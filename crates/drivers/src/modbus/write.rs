@@ -19,7 +19,10 @@ use bifrost_model::Value;
 use serde_json::{Value as Json, json};
 use tokio_modbus::{Request, Response};
 
-use super::{Exchange, ExchangeError, ModbusDriver, Point, Priority, Table, codec, reply};
+use super::{
+    Exchange, ExchangeError, ModbusDriver, Point, Priority, Table, codec, reply,
+    scan::{ACKNOWLEDGE, is_read},
+};
 use crate::{DeviceError, WriteError};
 
 /// Illegal function.
@@ -173,6 +176,9 @@ impl<E: Exchange> ModbusDriver<E> {
             Ok(response) => response,
             Err(ExchangeError::Exception(code @ (0x0A | 0x0B))) => {
                 return Err(DeviceError::UnitUnreachable { unit: self.unit, code }.into());
+            }
+            Err(ExchangeError::Exception(ACKNOWLEDGE)) if !is_read(&request) => {
+                return Err(WriteError::Unconfirmed);
             }
             Err(ExchangeError::Exception(code)) => return Err(WriteError::Refused(code)),
             Err(ExchangeError::Garbled { waited, .. }) => return Err(DeviceError::Timeout(waited).into()),

@@ -172,6 +172,34 @@ async fn a_busy_device_is_given_time_for_a_write_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_the_device_is_processing_is_sent_once() {
+    let device = Fake::new();
+    let driver = driver(&device);
+    let processing = Err(ExchangeError::Exception(5));
+    for (tag, value, read_back) in [
+        (COIL, Value::Bool(true), false),
+        (REGISTER, Value::Int(7), false),
+        (REGISTER, Value::Int(7), true),
+        (FLOAT, Value::Float32(25.4), false),
+        (BIT, Value::Bool(true), false),
+    ] {
+        device.state().next.push_back(processing.clone());
+        assert_eq!(driver.write(tag, &value, read_back).await, Err(WriteError::Unconfirmed));
+        assert_eq!(device.requests().len(), 1, "{value:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_of_a_write_are_repeated_while_the_device_processes_them() {
+    let device = Fake::new();
+    let driver = driver(&device);
+    device.state().next.extend([Ok(Response::WriteSingleCoil(3, true)), Err(ExchangeError::Exception(5))]);
+    device.state().held.insert((Table::Coil, 3), 1);
+    assert_eq!(driver.write(COIL, &Value::Bool(true), true).await, Ok(Some(Value::Bool(true))));
+    assert_eq!(device.requests(), ["5: 3 true", "1: 3+1", "1: 3+1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_written_is_refused_before_anything_is_sent() {
     let device = Fake::new();
     let driver = driver(&device);
