@@ -36,6 +36,11 @@ pub(super) fn sink(
             metrics.failed_actors.with_label_values(&[kind_name(kind)]).dec();
             events.clear(&alarm_id(&path), "actor_failed", &device(&path), &format!("{path} runs again"));
         }
+        Notice::Stopped { path, kind } => {
+            if kind == ChildKind::PlcConnection {
+                events.lose(&device(&path));
+            }
+        }
         Notice::Escalated { path, reason } => {
             let message = format!("the branch {path} is restarted: {reason}");
             events.record(Event::new("", "branch_restarted", Severity::Error, message));

@@ -3,10 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use bifrost_drivers::{
-    DeviceError,
-    modbus::{CallError, Framing, Response},
-};
+use bifrost_drivers::modbus::{CallError, Request, Response};
 use serde_json::json;
 
 use super::{
@@ -109,57 +106,106 @@ impl Supervised for PlcLink {
 supervised!(PlcLink);
 
 /// Carries requests until the transport breaks; answers why it did.
-async fn carry_all(line: Arc<LinkLine>, queue: Rc<Queue>, mut connection: Connection) -> String {
-    let settings = &line.settings;
+async fn carry_all(line: Arc<LinkLine>, queue: Rc<Queue>, connection: Connection) -> String {
+    let mut carrier = Carrier { line, connection: Some(connection) };
     loop {
-        let (job, idle) = next(&queue, &mut connection).await;
-        // A server that closes idle connections, or one that was silent: a fresh one at once.
-        if !connection.client.is_usable() || idle && connection.is_spoilt() {
-            connection = match line.connect().await {
-                Ok(connection) => connection,
-                Err(reason) => {
-                    let _ = job.reply.send(Err(DeviceError::Offline(reason.clone()).into()));
-                    return reason;
-                }
-            };
-        }
-        let outcome = call(&mut connection, &job).await;
-        let broken = broken(&outcome, &connection, settings.target.framing());
-        let _ = job.reply.send(outcome.map_err(Into::into));
-        if let Some(reason) = broken {
+        let (job, idle) = carrier.next(&queue).await;
+        if let Err(reason) = carrier.carry(job, idle).await {
             return reason;
         }
-        if !settings.pause_between_requests.is_zero() {
-            tokio::time::sleep(settings.pause_between_requests).await;
+        let pause = carrier.line.settings.pause_between_requests;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
     }
 }
 
-/// The next request, and whether the connection was idle before it; an idle one holds no buffers.
-async fn next(queue: &Queue, connection: &mut Connection) -> (Carry, bool) {
-    if let Ok(job) = tokio::time::timeout(IDLE, queue.pop()).await {
-        return (job, false);
-    }
-    connection.client.rest();
-    (queue.pop().await, true)
+/// The connection, and how it is replaced. A device may allow but one: the old is closed before the new is
+/// opened.
+struct Carrier {
+    line: Arc<LinkLine>,
+    connection: Option<Connection>,
 }
 
-async fn call(connection: &mut Connection, job: &Carry) -> Result<Response, CallError> {
-    connection.client.set_late_reply_wait(job.late_reply_wait);
-    connection.client.call(job.unit, &job.request, job.timeout).await
-}
-
-/// Why the link has to end: the transport broke. A silent unit is no reason, the connection to it is
-/// opened anew at once where a late reply could be mistaken.
-fn broken(
-    outcome: &Result<Response, CallError>,
-    connection: &Connection,
-    framing: Framing,
-) -> Option<String> {
-    match outcome {
-        Err(CallError::Transport(evidence)) if framing == Framing::Tcp || !connection.client.is_usable() => {
-            Some(evidence.clone())
+impl Carrier {
+    /// The next request, and whether the connection was idle before it; an idle one holds no buffers.
+    async fn next(&mut self, queue: &Queue) -> (Carry, bool) {
+        if let Ok(job) = tokio::time::timeout(IDLE, queue.pop()).await {
+            return (job, false);
         }
-        _ => None,
+        if let Some(connection) = &mut self.connection {
+            connection.client.rest();
+        }
+        (queue.pop().await, true)
     }
+
+    /// Carries one request; an error is why the link has to end.
+    async fn carry(&mut self, job: Carry, idle: bool) -> Result<(), String> {
+        // A server that closes idle connections: a fresh one at once.
+        if idle && self.connection.as_ref().is_some_and(Connection::is_spoilt) {
+            self.connection = None;
+        }
+        let fresh = self.connection.is_none();
+        let mut outcome = self.call(&job).await?;
+        // One that closes after each answer: a read may be repeated, a write may have been carried out.
+        if matches!(outcome, Err(CallError::Transport(_))) && !fresh && is_read(&job.request) {
+            self.connection = None;
+            outcome = self.call(&job).await?;
+        }
+        let broken = self.judge(&outcome);
+        let _ = job.reply.send(outcome.map_err(Into::into));
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// Calls over the connection, opening one if there is none; an error is that none can be opened.
+    async fn call(&mut self, job: &Carry) -> Result<Result<Response, CallError>, String> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.line.connect().await?,
+        };
+        let connection = self.connection.insert(connection);
+        // Opening took its time: what nobody waits for any longer isn't sent.
+        if job.reply.is_closed() {
+            return Ok(Err(CallError::Timeout(job.timeout)));
+        }
+        connection.client.set_late_reply_wait(job.late_reply_wait);
+        Ok(connection.client.call(job.unit, &job.request, job.timeout).await)
+    }
+
+    /// Draws the consequences; answers why the link has to end, if it has to: the transport broke. A silent
+    /// unit is no reason. On TCP its connection is given up at once, for a late reply to die with it; on a
+    /// serial line the client itself leaves the unit alone.
+    fn judge(&mut self, outcome: &Result<Response, CallError>) -> Option<String> {
+        let connection = self.connection.as_mut()?;
+        let silent = matches!(outcome, Err(CallError::Timeout(_) | CallError::Garbled { .. }));
+        let usable = connection.client.is_usable() && !(silent && connection.is_socket());
+        let broken = match outcome {
+            Err(CallError::Transport(evidence)) => Some(evidence.clone()),
+            _ => None,
+        };
+        if !usable || broken.is_some() {
+            self.line.remember(connection.client.take_debts());
+            connection.abandon();
+            self.connection = None;
+        }
+        broken
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            self.line.remember(connection.client.take_debts());
+        }
+    }
+}
+
+fn is_read(request: &Request<'_>) -> bool {
+    matches!(
+        request,
+        Request::ReadCoils(..)
+            | Request::ReadDiscreteInputs(..)
+            | Request::ReadHoldingRegisters(..)
+            | Request::ReadInputRegisters(..)
+    )
 }

@@ -1,6 +1,8 @@
 //! Where devices find the link's current incarnation, and why there is none.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bifrost_drivers::modbus::Debts;
 
 use prometheus::IntCounter;
 use tokio::sync::watch;
@@ -26,22 +28,33 @@ pub(crate) struct LinkLine {
     pub(super) mailbox: Arc<MailboxStats>,
     /// Connections opened.
     opened: IntCounter,
+    debts: Mutex<Debts>,
     state: watch::Sender<(u64, LinkState)>,
 }
 
 impl LinkLine {
     pub(crate) fn new(settings: LinkSettings, queue: usize, opened: IntCounter) -> Arc<Self> {
         let state = watch::Sender::new((0, LinkState::Opening));
-        Arc::new(Self { settings, mailbox: MailboxStats::new(queue), opened, state })
+        Arc::new(Self { settings, mailbox: MailboxStats::new(queue), opened, debts: Mutex::default(), state })
     }
 
     pub(crate) fn settings(&self) -> &LinkSettings {
         &self.settings
     }
 
+    fn debts(&self) -> MutexGuard<'_, Debts> {
+        self.debts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps which units owe an answer for the next connection: a serial line behind it remembers too.
+    pub(super) fn remember(&self, debts: Debts) {
+        *self.debts() = debts;
+    }
+
     /// Opens a connection, and counts it.
     pub(super) async fn connect(&self) -> Result<Connection, String> {
-        let connection = Connection::open(&self.settings).await?;
+        let mut connection = Connection::open(&self.settings).await?;
+        connection.client.owe(std::mem::take(&mut *self.debts()));
         self.opened.inc();
         Ok(connection)
     }

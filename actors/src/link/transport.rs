@@ -35,6 +35,20 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Whether it can be replaced by another without harm: a serial port can't.
+    pub(super) fn is_socket(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Gives up a connection that owes an answer. What the system hasn't sent yet is thrown away: a write that
+    /// was told to have failed must not reach the device when the network comes back.
+    pub(super) fn abandon(&mut self) {
+        if let Some(socket) = &self.socket {
+            // Fails only on a socket that is gone already.
+            let _ = socket.set_zero_linger();
+        }
+    }
+
     /// Whether the peer has closed the connection or, where replies carry numbers, has sent something that
     /// nobody asked for. On RTU lines the client throws such bytes away itself.
     pub(super) fn is_spoilt(&self) -> bool {

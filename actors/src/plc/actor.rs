@@ -38,6 +38,12 @@ use crate::{
     supervision::{Birth, Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot, Supervised, Tenancy},
 };
 
+/// Pause between attempts to reserve numbers on a disk that doesn't take them.
+const EXTEND_PAUSE: Duration = Duration::from_secs(5);
+/// Longest time from a command's acceptance to its result. Less than REST waits: what REST calls unanswered is
+/// not carried out later.
+const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+
 /// What all devices share.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -118,6 +124,8 @@ pub(super) struct PlcConnection {
     pub(super) metrics: DeviceMetrics,
     pub(super) states: Vec<TagState>,
     pub(super) status: DeviceStatus,
+    /// Whether the router has taken it.
+    pub(super) status_told: bool,
     pub(super) counters: Counters,
     pub(super) pause: Pause,
     /// Why it pauses.
@@ -129,6 +137,8 @@ pub(super) struct PlcConnection {
     groups: Vec<GroupRun>,
     block: Block,
     extending: bool,
+    /// Since numbers couldn't be reserved: when to ask again.
+    extend_after: Option<Instant>,
     desk: Rc<RefCell<Desk>>,
     /// Writes go one after the other, in the order they came.
     turn: Rc<tokio::sync::Mutex<()>>,
@@ -163,11 +173,13 @@ impl PlcConnection {
             turn: Rc::default(),
             counters: Counters::default(),
             extending: false,
+            extend_after: None,
             last_answer_seen: None,
             parts,
             address,
             metrics,
             status,
+            status_told: false,
             driver,
             traffic,
             block,
@@ -266,7 +278,8 @@ impl PlcConnection {
 
     /// Asks for more numbers while there are still some.
     fn extend_numbers(&mut self, ctx: &mut Context<Self>) {
-        if self.extending || self.block.left() > self.parts.shared.limits.sequence_block / 2 {
+        let wait = self.extend_after.is_some_and(|after| Instant::now() < after);
+        if self.extending || wait || self.block.left() > self.parts.shared.limits.sequence_block / 2 {
             return;
         }
         let Some(sequence) = self.parts.shared.sequence.get() else { return };
@@ -279,9 +292,16 @@ impl PlcConnection {
             match answer.map_err(|error| error.to_string()).and_then(|answer| answer) {
                 Ok(end) => {
                     actor.block.end = actor.block.end.max(end);
+                    if actor.extend_after.take().is_none() {
+                        return;
+                    }
                     events.clear(&alarm, "sequence_numbers", actor.id(), "sequence numbers can be reserved");
                 }
                 Err(error) => {
+                    // A disk that is full isn't asked at every scan.
+                    if actor.extend_after.replace(Instant::now() + EXTEND_PAUSE).is_some() {
+                        return;
+                    }
                     let message = format!("no more sequence numbers can be reserved: {error}");
                     events.raise(&alarm, "sequence_numbers", Severity::Critical, actor.id(), &message);
                 }
@@ -396,9 +416,9 @@ impl Handler<ReadTags> for PlcConnection {
             let mut read = Vec::with_capacity(tags.len());
             driver.read(&tags, &mut read).await?;
             let timestamp = Timestamp::now();
-            let mut by_tag: std::collections::HashMap<u32, Reading> =
+            let by_tag: std::collections::HashMap<u32, Reading> =
                 read.into_iter().map(|reading| (reading.tag, reading)).collect();
-            let in_order = tags.iter().filter_map(|tag| by_tag.remove(tag));
+            let in_order = tags.iter().filter_map(|tag| by_tag.get(tag).cloned());
             let joined = in_order.map(|reading| LastTag {
                 device: Arc::clone(&device),
                 reading,
@@ -431,9 +451,10 @@ impl Handler<WriteTag> for PlcConnection {
     fn handle(&mut self, WriteTag(command): WriteTag, _: &mut Self::Context) -> Self::Result {
         let device = &self.parts.device;
         let accepted = self.desk.borrow_mut().accept(&command, &device.tags, &device.rules, Timestamp::now());
+        let longest = COMMAND_LIMIT.max(self.parts.settings.timeout * 2);
         let carried = accepted.map(|tag| {
             let pending = Pending(Rc::clone(&self.desk));
-            carry_out(Rc::clone(&self.driver), Rc::clone(&self.turn), tag, command, pending)
+            carry_out(Rc::clone(&self.driver), Rc::clone(&self.turn), tag, command, pending, longest)
         });
         let result = async move {
             match carried {
@@ -457,24 +478,42 @@ impl Drop for Pending {
     }
 }
 
+/// Until when a command may be on its way: nothing is sent after that.
+fn deadline(command: &Command, longest: Duration) -> Instant {
+    let expiry = command.expires_at.map(|expiry| expiry.as_micros() - Timestamp::now().as_micros());
+    let left = expiry.map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or(0)));
+    Instant::now() + left.map_or(longest, |left| left.min(longest))
+}
+
 async fn carry_out(
     driver: Rc<dyn Driver>,
     turn: Rc<tokio::sync::Mutex<()>>,
     tag: u32,
     command: Command,
     pending: Pending,
+    longest: Duration,
 ) -> CommandResult {
     let not_ok =
         |status, error: String| CommandResult::not_ok(Arc::clone(&command.command_id), status, error);
-    let _turn = turn.lock().await;
+    let deadline = deadline(&command, longest);
+    let turn = tokio::time::timeout_at(deadline, turn.lock()).await;
     let _pending = pending;
     if command.expires_at.is_some_and(|expiry| expiry <= Timestamp::now()) {
         return not_ok(CommandStatus::Expired, "expires_at passed while it waited for its turn".to_owned());
     }
+    if turn.is_err() {
+        return not_ok(CommandStatus::Failed, "not sent: its turn didn't come in time".to_owned());
+    }
     if let Err(error) = driver.check_write(tag, &command.value) {
         return not_ok(CommandStatus::Rejected, error.to_string());
     }
-    match driver.write(tag, &command.value, command.read_back).await {
+    let written =
+        tokio::time::timeout_at(deadline, driver.write(tag, &command.value, command.read_back)).await;
+    let Ok(written) = written else {
+        let error = "not acknowledged in time; whether it was written isn't known";
+        return not_ok(CommandStatus::Failed, error.to_owned());
+    };
+    match written {
         Ok(read_back) => CommandResult::ok(Arc::clone(&command.command_id), read_back),
         Err(error @ WriteError::Unacceptable(_)) => not_ok(CommandStatus::Rejected, error.to_string()),
         Err(error) => not_ok(CommandStatus::Failed, error.to_string()),

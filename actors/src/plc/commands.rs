@@ -43,7 +43,10 @@ impl Desk {
             Err(CommandResult::not_ok(Arc::clone(&command.command_id), status, error))
         };
         if self.seen.contains(&command.command_id) {
-            return not_ok(CommandStatus::Duplicate, "this command_id was carried out before".to_owned());
+            return not_ok(
+                CommandStatus::Duplicate,
+                "this command_id was taken before; look up its result, or send it under a new one".to_owned(),
+            );
         }
         if command.expires_at.is_some_and(|expiry| expiry <= now) {
             return not_ok(CommandStatus::Expired, "expires_at has passed".to_owned());

@@ -104,6 +104,8 @@ impl FromIterator<TagRules> for RuleBook {
 
 /// Shortest period: below it timers can't keep a phase.
 const MIN_PERIOD: Duration = Duration::from_millis(1);
+/// Longest wait for anything.
+const MAX_WAIT: Duration = Duration::from_hours(24);
 const MAX_PERIOD: Duration = Duration::from_hours(24 * 366);
 
 /// Compiles a device's settings, or says everything that is wrong with them. Opens nothing.
@@ -166,6 +168,28 @@ fn check_device(settings: &DeviceSettings, problems: &mut Problems) {
     );
     problems.add_if(settings.retry_max.is_zero(), "retry_max", "must be more than zero, such as 5s");
     problems.add_if(settings.hole_retry.is_zero(), "hole_retry", "must be more than zero, such as 10m");
+    for (key, duration) in [
+        ("timeout", Some(settings.timeout)),
+        ("connect_timeout", Some(settings.connect_timeout)),
+        ("pause_after_connect", Some(settings.pause_after_connect)),
+        ("pause_between_requests", Some(settings.pause_between_requests)),
+        ("late_reply_wait", settings.late_reply_wait),
+        ("busy_delay", Some(settings.busy_delay)),
+        ("retry_max", Some(settings.retry_max)),
+    ] {
+        problems.add_if(duration.is_some_and(|duration| duration > MAX_WAIT), key, "must be at most 1 day");
+    }
+    for (key, duration) in [
+        ("hole_retry", Some(settings.hole_retry)),
+        ("stale_after", settings.stale_after),
+        ("bad_after", settings.bad_after),
+    ] {
+        problems.add_if(
+            duration.is_some_and(|duration| duration > MAX_PERIOD),
+            key,
+            "must be at most 1 year",
+        );
+    }
     let ages = settings.stale_after.zip(settings.bad_after);
     problems.add_if(
         ages.is_some_and(|(stale, bad)| bad < stale),
@@ -298,7 +322,9 @@ fn assemble(settings: &DeviceSettings, link: LinkSettings, points: Vec<Point>) -
 
 fn rules(settings: &DeviceSettings, tag: &TagSettings) -> TagRules {
     let period = tag.poll_interval.unwrap_or(settings.poll_interval);
-    let stale_after = settings.stale_after.unwrap_or((period * 3).max(Duration::from_secs(3)));
+    let usual = (period * 3).max(Duration::from_secs(3));
+    // Whoever sets one age only means the other to fit it.
+    let stale_after = settings.stale_after.unwrap_or(settings.bad_after.map_or(usual, |bad| bad.min(usual)));
     let bad_after = settings.bad_after.unwrap_or((period * 10).max(Duration::from_secs(30)));
     TagRules {
         deadband: tag.deadband,

@@ -19,6 +19,9 @@ impl PlcConnection {
         let now = Instant::now();
         let answered = self.has_answered() || read.iter().any(|reading| is_answer(reading.reason));
         let complete = outcome.is_ok() && !read.iter().any(|reading| is_silence(reading.reason));
+        if answered {
+            self.status.last_seen = Some(Timestamp::now());
+        }
         self.judge_silence(outcome, answered, now);
         self.count_scan(outcome);
         let readings = self.weigh(group, outcome.as_ref().err(), read, now);
@@ -169,10 +172,10 @@ impl PlcConnection {
         let connected = matches!(state, DeviceState::Online | DeviceState::Degraded);
         let before = (self.status.state, self.status.connected);
         self.status.last_error = error;
-        if connected {
-            self.status.last_seen = Some(Timestamp::now());
-        }
         if before.0 == state {
+            if !self.status_told {
+                self.report_status();
+            }
             return;
         }
         (self.status.state, self.status.connected) = (state, connected);
@@ -184,11 +187,11 @@ impl PlcConnection {
         self.report_status();
     }
 
-    pub(super) fn report_status(&self) {
-        if let Some(router) = self.parts.shared.router.get() {
-            let status: Arc<DeviceStatus> = Arc::new(self.status.clone());
-            let _ = router.status.try_send(ReportStatus(status));
-        }
+    /// What doesn't get through is told again with the next scan.
+    pub(super) fn report_status(&mut self) {
+        let status: Arc<DeviceStatus> = Arc::new(self.status.clone());
+        let sent = self.parts.shared.router.get().map(|router| router.status.try_send(ReportStatus(status)));
+        self.status_told = matches!(sent, Some(Ok(())));
     }
 
     fn tell_connection(&self) {

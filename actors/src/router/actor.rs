@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, dev::SendError};
-use bifrost_model::{Alarm, DeviceTags, TagBatch};
+use bifrost_model::{Alarm, DeviceTags, TagBatch, Timestamp};
 use serde_json::json;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     gateway::LimitSettings,
     metrics::Metrics,
-    plc::DeviceStatus,
+    plc::{DeviceState, DeviceStatus},
     supervised,
     supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Port, Slot, Supervised, Tenancy},
 };
@@ -65,7 +65,7 @@ fn ports(ctx: &Context<Router>, mailbox: &Arc<MailboxStats>) -> RouterPorts {
         publish: Port::new(router.clone().recipient(), Arc::clone(mailbox)),
         status: Port::new(router.clone().recipient(), Arc::clone(mailbox)),
         events: Port::new(router.clone().recipient(), Arc::clone(mailbox)),
-        alarms: Port::new(router.clone().recipient(), Arc::clone(mailbox)),
+        alarms: router.clone().recipient(),
         register: router.clone().recipient(),
         forget: router.clone().recipient(),
         lose: router.clone().recipient(),
@@ -234,7 +234,6 @@ impl Handler<SetAlarm> for Router {
     type Result = ();
 
     fn handle(&mut self, SetAlarm(alarm): SetAlarm, _: &mut Self::Context) {
-        self.mailbox.taken();
         if let Some(alarm) = self.memory.alarms.set(alarm) {
             self.tell_alarm(alarm);
         }
@@ -275,6 +274,16 @@ impl Handler<LoseDevice> for Router {
     type Result = ();
 
     fn handle(&mut self, LoseDevice(device): LoseDevice, _: &mut Self::Context) {
+        let status =
+            self.memory.statuses.get_mut(&device).filter(|status| status.state != DeviceState::Offline);
+        if let Some(status) = status {
+            let last_error = Some("nobody reads it: its actor is stopped or can't be kept alive".to_owned());
+            let (connected, state, since) = (false, DeviceState::Offline, Timestamp::now());
+            let lost = DeviceStatus { connected, state, last_error, since, ..(**status).clone() };
+            *status = Arc::new(lost);
+            let news = News::Status(Arc::clone(status));
+            self.tell(&news, |filter| filter.topics.device_status && filter.passes_device(&device));
+        }
         if let Some(values) = self.memory.last.lose(&device) {
             let passes = |filter: &Filter| filter.topics.device_data && filter.passes_device(&device);
             self.tell(&News::LastKnown(values), passes);

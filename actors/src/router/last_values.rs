@@ -44,13 +44,19 @@ impl LastValues {
         self.0.insert(Arc::clone(tags.device_id()), Device { tags, last });
     }
 
-    /// Nobody confirms this device's values any more: what isn't BAD becomes STALE. Answers all of them.
+    /// Nobody confirms this device's values any more: what isn't BAD becomes STALE. Answers all of
+    /// them if any did.
     pub(super) fn lose(&mut self, device_id: &str) -> Option<Arc<Vec<LastTag>>> {
         let device = self.0.get_mut(device_id)?;
-        for last in device.last.iter_mut().filter(|last| last.quality != Quality::Bad) {
-            (last.quality, last.reason) = (Quality::Stale, Reason::Stopped);
+        let stopped = (Quality::Stale, Reason::Stopped);
+        let trusted =
+            |last: &&mut Last| last.quality != Quality::Bad && (last.quality, last.reason) != stopped;
+        let mut changed = false;
+        for last in device.last.iter_mut().filter(trusted) {
+            (last.quality, last.reason) = stopped;
+            changed = true;
         }
-        Some(Arc::new(device.all().collect()))
+        changed.then(|| Arc::new(device.all().collect()))
     }
 
     pub(super) fn forget(&mut self, device_id: &str) {

@@ -1,8 +1,11 @@
 //! How others reach the router.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use actix::Recipient;
@@ -24,7 +27,7 @@ pub struct RouterPorts {
     /// Events.
     pub events: Port<RecordEvent>,
     /// Alarms.
-    pub alarms: Port<SetAlarm>,
+    pub alarms: Recipient<SetAlarm>,
     /// Devices that come.
     pub register: Recipient<RegisterDevice>,
     /// Devices that go.
@@ -53,18 +56,26 @@ pub fn next_subscriber_id() -> SubscriberId {
 
 /// Reports events and alarms to whichever router lives, and to the log.
 #[derive(Debug, Clone)]
-pub struct EventSink(Slot<RouterPorts>);
+pub struct EventSink {
+    router: Slot<RouterPorts>,
+    /// Alarms that no router has taken yet.
+    waiting: Arc<Mutex<VecDeque<Alarm>>>,
+}
+
+/// Most alarms that wait for a router.
+const MAX_WAITING: usize = 10_000;
 
 impl EventSink {
     /// Reports to the router in this slot.
     pub fn new(router: Slot<RouterPorts>) -> Self {
-        Self(router)
+        Self { router, waiting: Arc::default() }
     }
 
     /// Records an event.
     pub fn record(&self, event: Event) {
         log(&event);
-        if let Some(router) = self.0.get() {
+        self.hand_over();
+        if let Some(router) = self.router.get() {
             // Full: the loss is counted at the router's mailbox, and the log has it.
             let _ = router.events.try_send(RecordEvent(event));
         }
@@ -84,14 +95,28 @@ impl EventSink {
 
     /// Nobody reads a device any more, because its actor can't be kept alive.
     pub fn lose(&self, device: &str) {
-        if let Some(router) = self.0.get() {
+        if let Some(router) = self.router.get() {
             router.lose.do_send(LoseDevice(Arc::from(device)));
         }
     }
 
+    /// Alarms are few and told on transitions only: none may get lost, not even while the router is rebuilt.
     fn set(&self, alarm: Alarm) {
-        if let Some(router) = self.0.get() {
-            let _ = router.alarms.try_send(SetAlarm(alarm));
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push_back(alarm);
+        if waiting.len() > MAX_WAITING {
+            waiting.pop_front();
+        }
+        drop(waiting);
+        self.hand_over();
+    }
+
+    /// Gives the router what waited for it.
+    fn hand_over(&self) {
+        let Some(router) = self.router.get() else { return };
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for alarm in waiting.drain(..) {
+            router.alarms.do_send(SetAlarm(alarm));
         }
     }
 }

@@ -193,6 +193,10 @@ impl SequenceFile {
         let slots = if set_aside.is_some() { 0 } else { (bytes.len() / SLOT).saturating_sub(1) as u64 };
         let this = Self { path: path.to_owned(), file, slots, exact, first, set_aside };
         this.write_header().map_err(error)?;
+        // The name has to survive a loss of power too.
+        if let Some(folder) = path.parent() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(error)?;
+        }
         Ok((this, found.unwrap_or_default()))
     }
 

@@ -96,6 +96,13 @@ pub enum Notice {
         /// What it is.
         kind: ChildKind,
     },
+    /// A child was stopped and rests until told otherwise.
+    Stopped {
+        /// Which.
+        path: String,
+        /// What it is.
+        kind: ChildKind,
+    },
     /// A branch is restarted because of a child.
     Escalated {
         /// The branch.

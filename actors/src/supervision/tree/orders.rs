@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Context};
 use tokio::sync::oneshot;
 
-use super::{Body, Node, Order, OrderKind, Phase, ROOT, Tree, TreeError, node::Then};
+use super::{Body, Node, Notice, Order, OrderKind, Phase, ROOT, Tree, TreeError, node::Then};
 use crate::supervision::messages::Stop;
 
 /// How long a dropped incarnation's thread may take to confirm before it is taken for stuck.
@@ -165,7 +165,9 @@ impl Tree {
         } else if then == Then::Start {
             self.start_leaf(path, ctx);
         } else {
+            let kind = node.kind;
             node.wake_waiters();
+            (self.notify)(Notice::Stopped { path: path.to_owned(), kind });
         }
     }
 
