@@ -124,7 +124,6 @@ fn a_rate_holds_back_updates_but_no_answer_no_status_and_no_later_subscription()
     feed.of_type("pong");
     plc.switch_off();
     feed.find("the status", |frame| frame["type"] == "device_status" && frame["state"] == "offline");
-    // What the first round still held is read by now, so these are the new subscription's.
     feed.subscribe(json!({"devices": ["b"]}));
     feed.find("device b", |frame| frame["type"] == "tag_update" && frame["device_id"] == "b");
 }
