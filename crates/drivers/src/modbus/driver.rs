@@ -40,6 +40,9 @@ pub struct DriverSettings {
     pub hole_retry: Duration,
     /// Where the doubling ends.
     pub hole_retry_max: Duration,
+    /// How often one refused address is asked again, in turn, while everything that is to be read is refused:
+    /// a device that is starting up, or gone, is noticed. Zero: in every scan.
+    pub probe_interval: Duration,
     /// Requests that one scan may spend on finding out what in a refused request is to blame.
     pub max_inquiries_per_scan: u16,
 }
@@ -52,6 +55,7 @@ impl Default for DriverSettings {
             busy_delay: Duration::from_millis(100),
             hole_retry: Duration::from_mins(10),
             hole_retry_max: Duration::from_hours(6),
+            probe_interval: Duration::from_secs(5),
             max_inquiries_per_scan: 128,
         }
     }
@@ -97,11 +101,40 @@ struct KeptPlan {
     outdated_at: Option<Instant>,
     /// With which request a scan begins: after the one that cut the last scan off.
     first: Cell<usize>,
+    /// Only of use where nothing is left to ask for.
+    probe: Cell<Probe>,
+}
+
+/// Which refused tag is asked for next although its time hasn't come, and when.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    turn: usize,
+    at: Instant,
 }
 
 impl KeptPlan {
+    /// Every tag there is is refused: no request of this plan would tell how the device is.
+    fn is_blind(&self) -> bool {
+        self.plan.requests.is_empty() && !self.plan.refused.is_empty()
+    }
+
+    /// The refused tag that is to be asked for now.
+    fn probe_due(&self) -> Option<u32> {
+        let probe = self.probe.get();
+        if !self.is_blind() || Instant::now() < probe.at {
+            return None;
+        }
+        let (tag, _) = self.plan.refused.get(probe.turn % self.plan.refused.len())?;
+        Some(*tag)
+    }
+
     fn is_valid(&self, news: u64) -> bool {
         self.news == news && self.outdated_at.is_none_or(|at| Instant::now() < at)
+    }
+
+    fn probe_again_in(&self, interval: Duration) {
+        let turn = self.probe.get().turn.wrapping_add(1);
+        self.probe.set(Probe { turn, at: Instant::now() + interval });
     }
 
     fn to_json(&self) -> Json {
@@ -148,13 +181,17 @@ impl<E: Exchange> ModbusDriver<E> {
         }
         let (constraints, outdated_at) = learned.constraints(Instant::now());
         let plan = plan(&self.points, tags, &self.settings.plan, &constraints);
-        let first = found.map_or(0, |_| plans[0].first.get());
+        let before = found.map(|_| &plans[0]);
+        let first = before.map_or(0, |before| before.first.get());
+        let at = Instant::now() + self.settings.probe_interval;
+        let probe = before.map_or(Probe { turn: 0, at }, |before| before.probe.get());
         let made = Rc::new(KeptPlan {
             tags: tags.into(),
             plan,
             news: learned.news(),
             outdated_at,
             first: first.into(),
+            probe: probe.into(),
         });
         match found {
             Some(_) => plans[0] = Rc::clone(&made),
@@ -164,8 +201,19 @@ impl<E: Exchange> ModbusDriver<E> {
     }
 
     async fn scan(&self, tags: &[u32], out: &mut Vec<Reading>) -> Result<(), DeviceError> {
-        let kept = self.plan_for(tags);
+        let mut kept = self.plan_for(tags);
         let mut scan = Scan::new(self, out);
+        if let Some(tag) = kept.probe_due()
+            // Until it says something, every scan asks: a silent device must not pass for a refusing one.
+            && let Some(awake) = scan.probe(tag).await?
+        {
+            kept.probe_again_in(self.settings.probe_interval);
+            if awake {
+                kept = self.plan_for(tags);
+            }
+        } else if !kept.is_blind() {
+            kept.probe_again_in(self.settings.probe_interval);
+        }
         for (tag, code) in &kept.plan.refused {
             scan.bad(&[*tag], Reason::Refused(*code));
         }

@@ -149,6 +149,8 @@ impl Learned {
         self.news += 1;
         let delays = self.delays;
         match &mut self.table(table).all {
+            // Asked out of turn: that costs it no longer wait.
+            Some(refusal) if !refusal.is_due(now) => refusal.code = code,
             Some(refusal) => refusal.again(code, delays, now),
             all => *all = Some(Refusal::new(code, delays, now)),
         }
@@ -169,6 +171,17 @@ impl Learned {
         }
         news |= learned.fill_holes(span, now);
         self.news += u64::from(news);
+    }
+
+    /// A device of which everything asked for was refused has begun to answer, `table` at least: it may have
+    /// been starting up, so everything is tried again at once.
+    pub(super) fn awake(&mut self, table: Table, now: Instant) {
+        self.news += 1;
+        self.table(table).all = None;
+        for learned in &mut self.tables {
+            let refusals = learned.holes.iter_mut().map(|hole| &mut hole.refusal).chain(&mut learned.all);
+            refusals.for_each(|refusal| refusal.retry_at = now);
+        }
     }
 
     /// The code with which the whole table is refused now.
@@ -397,6 +410,31 @@ mod tests {
         assert_eq!(of(&learned, now + FIRST).all, None);
         learned.answered(TABLE, &(0..1), now + FIRST);
         assert_eq!(of(&learned, now).all, None);
+    }
+
+    #[test]
+    fn a_function_that_is_refused_out_of_turn_waits_no_longer_for_it() {
+        let now = Instant::now();
+        let mut learned = Learned::new(DELAYS);
+        learned.table_refused(TABLE, 1, now);
+        for second in 1..60 {
+            learned.table_refused(TABLE, 1, now + Duration::from_secs(second));
+        }
+        assert_eq!(learned.constraints(now).1, Some(now + FIRST));
+    }
+
+    #[test]
+    fn when_a_device_awakes_everything_refused_is_due_in_every_table() {
+        let now = Instant::now();
+        let mut learned = Learned::new(DELAYS);
+        learned.refused(TABLE, 5..6, Place::Point, 2, now);
+        learned.table_refused(TABLE, 1, now);
+        learned.table_refused(Table::Coil, 1, now);
+        let news = learned.news();
+        learned.awake(TABLE, now);
+        assert!(learned.news() > news);
+        let constraints = learned.constraints(now).0;
+        assert!(constraints.iter().all(|table| table.all.is_none() && table.refused.is_empty()));
     }
 
     #[test]

@@ -73,6 +73,26 @@ impl<'s, E: Exchange> Scan<'s, E> {
         Ok(())
     }
 
+    /// Asks for a point that is known to be refused, out of its turn and without a reading: is the device
+    /// still of that mind? `None`: it said nothing usable; else whether it has begun to answer.
+    pub(super) async fn probe(&mut self, tag: u32) -> Result<Option<bool>, DeviceError> {
+        let members = [tag];
+        let table = self.driver.points.get(tag as usize).map(Point::table);
+        let Some(part) = table.and_then(|table| self.part(table, &members)) else { return Ok(None) };
+        let refusal = self.driver.learned.borrow().refusal_of_table(part.table, Instant::now());
+        let outcome = self.ask(Part { members: &[], ..part }).await?;
+        // Where the function was refused and now it is the address, the function is there.
+        let awake = match outcome {
+            Outcome::Answered => true,
+            Outcome::Refused(_) => refusal.is_some(),
+            Outcome::Failed => false,
+        };
+        if awake {
+            self.learn(|learned, now| learned.awake(part.table, now));
+        }
+        Ok(self.answered_before.then_some(awake))
+    }
+
     /// A part was refused with 02 or 03: finds out which of its points are to blame.
     async fn refused(&mut self, part: Part<'_>, code: u8) -> Result<(), DeviceError> {
         if let Some(halves) = self.halves(part) {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::modbus::{
     Address, ByteOrder, ExchangeError, Response, Table,
-    fake::{Fake, TIMEOUT},
+    fake::{Fake, State, TIMEOUT},
 };
 
 type TestDriver = ModbusDriver<Rc<Fake>>;
@@ -303,6 +303,83 @@ async fn a_device_that_refuses_everything_is_not_asked_without_end() {
     assert_eq!(readings.len(), 1000);
     assert!(readings.values().all(|reading| reading.reason == Reason::Refused(2)));
     assert_eq!(device.requests().len(), 8 + 128);
+}
+
+/// A device that refuses all of these tags, and is known to.
+async fn blind(points: Vec<Point>, refuse: fn(&mut State)) -> (Rc<Fake>, TestDriver) {
+    let device = Fake::new();
+    refuse(&mut device.state());
+    let driver = driver(&device, points);
+    let bad = told(&driver).await;
+    assert!(bad.iter().all(|told| told.starts_with("BAD refused")), "{bad:?}");
+    device.requests();
+    (device, driver)
+}
+
+fn refuse_holding(state: &mut State) {
+    state.refused.push((Table::HoldingRegister, 0..65536, 2));
+}
+
+const PROBE: Duration = Duration::from_secs(5);
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_refuses_everything_is_asked_for_one_place_now_and_then_in_turn() {
+    let (device, driver) = blind(registers([0, 500]), refuse_holding).await;
+    for expected in ["3: 500+1", "3: 0+1", "3: 500+1"] {
+        assert_eq!(told(&driver).await, [REFUSED; 2]);
+        assert_eq!(device.requests(), [""; 0], "not in every scan");
+        tokio::time::advance(PROBE).await;
+        assert_eq!(told(&driver).await, [REFUSED; 2]);
+        assert_eq!(device.requests(), [expected]);
+    }
+    let learned = driver.learned();
+    let wait = learned["tables"]["holding"]["holes"][0]["retry_in_seconds"].as_u64().unwrap();
+    assert!(wait <= 600, "asking out of turn doubles no wait: {wait}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_refused_everything_while_it_started_is_read_soon_after() {
+    let mut points = registers([0, 500]);
+    points.push(Point::new("input:9".parse().unwrap(), DataType::Uint16, ByteOrder::Abcd, 1.0, 0.0).unwrap());
+    let starts: [fn(&mut State); 2] = [
+        |state| state.lacks.extend([3, 4]),
+        |state| {
+            refuse_holding(state);
+            state.refused.push((Table::InputRegister, 0..65536, 2));
+        },
+    ];
+    for start in starts {
+        let (device, driver) = blind(points.clone(), start).await;
+        tokio::time::advance(PROBE).await;
+        told(&driver).await;
+        *device.state() = State::default();
+        tokio::time::advance(PROBE).await;
+        assert_eq!(told(&driver).await, ["0", "500", "9"], "all tables, in the same scan");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_begins_to_refuse_addresses_is_there() {
+    let (device, driver) = blind(registers([0, 500]), |state| state.lacks.extend([3])).await;
+    device.state().lacks.clear();
+    device.state().refused.push((Table::HoldingRegister, 0..1, 2));
+    tokio::time::advance(PROBE).await;
+    assert_eq!(told(&driver).await, [REFUSED, "500"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_of_a_device_that_refused_everything_is_told_in_every_scan() {
+    let (device, driver) = blind(registers([0, 500]), refuse_holding).await;
+    device.state().silent.push(0..65536);
+    tokio::time::advance(PROBE).await;
+    for _ in 0..3 {
+        let (readings, result) = scan(&driver).await;
+        assert_eq!(result, Err(DeviceError::Timeout(Duration::from_secs(1))));
+        assert!(readings.is_empty(), "{readings:?}");
+        assert_eq!(device.requests().len(), 1);
+    }
+    device.state().silent.clear();
+    assert_eq!(told(&driver).await, [REFUSED; 2]);
 }
 
 #[tokio::test(start_paused = true)]
