@@ -183,7 +183,7 @@ pub(super) fn unknown(error: &Unknown) -> Problem {
 
 fn unreachable_device(device: &DeviceEntry, error: &DeviceError) -> Problem {
     let kind = match error {
-        DeviceError::Timeout(_) => Kind::DeviceTimeout,
+        DeviceError::Timeout(_) | DeviceError::NotAsked(_) => Kind::DeviceTimeout,
         DeviceError::Busy => Kind::DeviceBusy,
         DeviceError::Offline(_) | DeviceError::Transport(_) | DeviceError::UnitUnreachable { .. } => {
             Kind::DeviceUnreachable

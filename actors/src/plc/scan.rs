@@ -67,7 +67,11 @@ impl PlcConnection {
         match outcome {
             Ok(()) => self.pause.reset(),
             Err(_) if answered => self.pause.reset(),
-            Err(error @ (DeviceError::Timeout(_) | DeviceError::UnitUnreachable { .. })) => {
+            Err(
+                error @ (DeviceError::Timeout(_)
+                | DeviceError::NotAsked(_)
+                | DeviceError::UnitUnreachable { .. }),
+            ) => {
                 self.pause.silence(now);
                 self.left_alone_for = error.clone();
             }
@@ -222,7 +226,7 @@ fn is_silence(reason: Reason) -> bool {
 fn reason(error: &DeviceError) -> Reason {
     match error {
         DeviceError::Offline(_) | DeviceError::Transport(_) => Reason::Disconnected,
-        DeviceError::Timeout(_) | DeviceError::Busy => Reason::Timeout,
+        DeviceError::Timeout(_) | DeviceError::NotAsked(_) | DeviceError::Busy => Reason::Timeout,
         DeviceError::UnitUnreachable { code, .. } => Reason::Refused(*code),
     }
 }
@@ -230,7 +234,7 @@ fn reason(error: &DeviceError) -> Reason {
 pub(super) fn error_kind(error: &DeviceError) -> &'static str {
     match error {
         DeviceError::Offline(_) => "offline",
-        DeviceError::Timeout(_) => "timeout",
+        DeviceError::Timeout(_) | DeviceError::NotAsked(_) => "timeout",
         DeviceError::Transport(_) => "transport",
         DeviceError::UnitUnreachable { .. } => "unit_unreachable",
         DeviceError::Busy => "busy",

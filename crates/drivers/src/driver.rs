@@ -60,6 +60,12 @@ pub enum DeviceError {
     /// Connected, and no answer in time.
     #[error("no answer within {0:?}")]
     Timeout(std::time::Duration),
+    /// Nothing was sent: the unit left an earlier request unanswered for this time, and its late answer could
+    /// be taken for this one's.
+    #[error(
+        "not sent: the unit still owes an answer to an earlier request, which it left unanswered for {0:?}"
+    )]
+    NotAsked(std::time::Duration),
     /// The connection broke, or what came back was no valid answer.
     #[error("connection broke: {0}")]
     Transport(String),
@@ -81,7 +87,9 @@ impl DeviceError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Offline(_) | Self::Transport(_) => Disposition::Reconnect,
-            Self::Timeout(_) | Self::UnitUnreachable { .. } | Self::Busy => Disposition::Retry,
+            Self::Timeout(_) | Self::NotAsked(_) | Self::UnitUnreachable { .. } | Self::Busy => {
+                Disposition::Retry
+            }
         }
     }
 }
@@ -99,7 +107,8 @@ pub enum WriteError {
     /// send it again could carry it out twice.
     #[error("the device accepted the write and is still processing it (exception 05)")]
     Unconfirmed,
-    /// The device couldn't be asked, or didn't answer: whether it was written isn't known.
+    /// The device couldn't be asked, or didn't answer: whether it was written isn't known, but for
+    /// [`DeviceError::NotAsked`].
     #[error(transparent)]
     Device(#[from] DeviceError),
 }

@@ -223,9 +223,11 @@ impl<E: Exchange> ModbusDriver<E> {
         for step in 0..requests.len() {
             let index = (first + step) % requests.len();
             let result = scan.read(&requests[index]).await;
-            if matches!(result, Err(DeviceError::Timeout(_) | DeviceError::Transport(_))) {
+            match result {
                 // A device that is silent at one address must not keep the rest from being read for ever.
-                kept.first.set(index + 1);
+                Err(DeviceError::Timeout(_) | DeviceError::Transport(_)) => kept.first.set(index + 1),
+                Err(DeviceError::NotAsked(_)) => kept.first.set(index),
+                _ => {}
             }
             result?;
         }

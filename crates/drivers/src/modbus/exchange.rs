@@ -44,10 +44,8 @@ impl From<CallError> for ExchangeError {
         match error {
             CallError::Exception(code) => Self::Exception(code),
             CallError::Garbled { waited, .. } => Self::Garbled { evidence: error.to_string(), waited },
-            // In quarantine the unit still owes the answer to the request before: the same silence goes on.
-            CallError::Timeout(waited) | CallError::Quarantined { waited, .. } => {
-                Self::Device(DeviceError::Timeout(waited))
-            }
+            CallError::Timeout(waited) => Self::Device(DeviceError::Timeout(waited)),
+            CallError::Quarantined { waited, .. } => Self::Device(DeviceError::NotAsked(waited)),
             CallError::Limit(error) => Self::Device(DeviceError::Transport(error.to_string())),
             CallError::Transport(evidence) => Self::Device(DeviceError::Transport(evidence)),
         }

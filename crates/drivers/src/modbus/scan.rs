@@ -249,11 +249,12 @@ impl<'s, E: Exchange> Scan<'s, E> {
             Err(ExchangeError::Exception(code)) => self.exception(part, code),
             Err(ExchangeError::Garbled { waited, .. }) => {
                 self.bad(part.members, Reason::Garbled);
-                self.silent(waited, true)
+                self.silent(DeviceError::Timeout(waited), true)
             }
-            Err(ExchangeError::Device(DeviceError::Timeout(waited))) => {
+            // Not asked because it owes an answer: the same silence goes on.
+            Err(ExchangeError::Device(error @ (DeviceError::Timeout(_) | DeviceError::NotAsked(_)))) => {
                 self.bad(part.members, Reason::Timeout);
-                self.silent(waited, self.answered_before)
+                self.silent(error, self.answered_before)
             }
             Err(ExchangeError::Device(error)) => {
                 if matches!(error, DeviceError::Transport(_)) {
@@ -283,12 +284,12 @@ impl<'s, E: Exchange> Scan<'s, E> {
     }
 
     /// One request without a valid answer is forgiven, where the device is known to be there.
-    fn silent(&mut self, waited: std::time::Duration, forgivable: bool) -> Result<Outcome, DeviceError> {
+    fn silent(&mut self, error: DeviceError, forgivable: bool) -> Result<Outcome, DeviceError> {
         self.silent_in_a_row += 1;
         if forgivable && self.silent_in_a_row < 2 {
             return Ok(Outcome::Failed);
         }
-        Err(DeviceError::Timeout(waited))
+        Err(error)
     }
 
     fn good(&mut self, part: Part<'_>, response: Response) {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::modbus::{
-    Address, ByteOrder, ExchangeError, Response, Table,
+    Address, ByteOrder, ExchangeError, Priority, Request, Response, Table,
     fake::{Fake, State, TIMEOUT},
 };
 
@@ -237,6 +237,22 @@ async fn silence_cuts_a_scan_off_and_the_next_begins_behind_it() {
     device.requests();
     assert_eq!(told(&driver).await, ["BAD no answer in time", "1000", "2000"]);
     assert_eq!(device.requests(), ["3: 1000+1", "3: 2000+1", "3: 500+1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_scan_after_one_that_could_not_ask_begins_with_what_was_not_asked() {
+    let device = Fake::new();
+    let driver = driver(&device, registers([0, 500, 1000]));
+    let owes = DeviceError::NotAsked(Duration::from_secs(1));
+    let first = device.exchange(1, Request::ReadHoldingRegisters(0, 1), Priority::Read).await;
+    device.requests();
+    device.state().next.extend([first, Err(TIMEOUT), Err(ExchangeError::Device(owes.clone()))]);
+    let (readings, result) = scan(&driver).await;
+    assert_eq!(result, Err(owes));
+    assert_eq!(readings[&2].reason, Reason::Timeout);
+    device.requests();
+    told(&driver).await;
+    assert_eq!(device.requests(), ["3: 1000+1", "3: 0+1", "3: 500+1"]);
 }
 
 #[tokio::test(start_paused = true)]

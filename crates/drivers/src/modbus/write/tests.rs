@@ -172,6 +172,23 @@ async fn a_busy_device_is_given_time_for_a_write_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_was_not_sent_is_told_so_and_teaches_nothing() {
+    use crate::modbus::CallError;
+
+    let device = Fake::new();
+    let driver = driver(&device);
+    let waited = std::time::Duration::from_secs(1);
+    let quarantined = CallError::Quarantined { until: tokio::time::Instant::now(), waited };
+    device.state().next.push_back(Err(quarantined.into()));
+    let error = driver.write(REGISTER, &Value::Int(7), true).await.unwrap_err();
+    assert_eq!(error, WriteError::Device(DeviceError::NotAsked(waited)));
+    assert!(error.to_string().starts_with("not sent: "), "{error}");
+    device.requests();
+    driver.write(REGISTER, &Value::Int(7), true).await.unwrap();
+    assert_eq!(device.requests(), ["23: 5 [7]"], "function 23 isn't taken for missing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_the_device_is_processing_is_sent_once() {
     let device = Fake::new();
     let driver = driver(&device);
