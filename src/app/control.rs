@@ -1,6 +1,6 @@
 //! The configuration while the gateway runs: read again, and changed device by device.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use bifrost_actors::{
     gateway::{ApplyError, Changes, Gateway},
@@ -59,7 +59,7 @@ impl Control {
     }
 
     /// What SIGHUP does: an invalid file changes nothing, and is told.
-    pub(super) async fn reload_and_log(&self) {
+    pub(super) async fn reload_and_log(self: Arc<Self>) {
         match self.reload(false).await {
             Ok(report) => tracing::info!(
                 changes = %serde_json::to_string(&report.changes).unwrap_or_default(),
@@ -71,8 +71,10 @@ impl Control {
     }
 
     async fn read_again(&self, dry_run: bool) -> Result<ReloadReport, ControlError> {
-        let mut config =
-            Config::load(&self.options).map_err(|problems| ControlError::Invalid(keys(problems)))?;
+        let options = self.options.clone();
+        let read = actix_rt::task::spawn_blocking(move || Config::load(&options)).await;
+        let read = read.map_err(|error| ControlError::Unavailable(error.to_string()))?;
+        let mut config = read.map_err(|problems| ControlError::Invalid(keys(problems)))?;
         let devices = std::mem::take(&mut config.devices);
         let (restart_needed, plan) = {
             let state = self.state.lock().await;
@@ -83,6 +85,13 @@ impl Control {
             return Ok(ReloadReport { applied: false, changes: plan, restart_needed });
         }
         tracing::info!(plan = %serde_json::to_string(&plan).unwrap_or_default(), "reloading the configuration");
+        let overridden: Vec<_> = self.state.lock().await.overlay.devices.keys().cloned().collect();
+        if !overridden.is_empty() {
+            tracing::warn!(
+                devices = overridden.join(", "),
+                "changed at run time: these win over the configuration file (devices.json of data_dir)"
+            );
+        }
         // What needs a restart stays as it was, and is told again at the next reload.
         Ok(ReloadReport { applied: true, changes: self.apply(devices).await?, restart_needed })
     }
@@ -90,8 +99,15 @@ impl Control {
     async fn put(&self, device: DeviceSettings) -> Result<Changes, ControlError> {
         let mut state = self.state.lock().await;
         self.gateway.check_device(&device).map_err(refused)?;
-        state.keep(|overlay, _| overlay.put(device.clone()))?;
-        self.gateway.put_device(device).await.map_err(refused)
+        let running = self.gateway.device(&device.id).map(|entry| entry.full_settings());
+        if running.as_ref() != Some(&device) {
+            // What is as it was stays the configuration file's.
+            state.keep(|overlay, _| overlay.put(device.clone()))?;
+        }
+        let id = device.id.clone();
+        let changes = self.gateway.put_device(device).await.map_err(refused)?;
+        self.tell(&id, &changes);
+        Ok(changes)
     }
 
     async fn remove(&self, id: String) -> Result<Changes, ControlError> {
@@ -100,7 +116,23 @@ impl Control {
             return Err(ControlError::UnknownDevice(id));
         }
         state.keep(|overlay, in_file| overlay.remove(&id, in_file.contains(&id)))?;
-        self.gateway.remove_device(&id).await.map_err(refused)
+        let changes = self.gateway.remove_device(&id).await.map_err(refused)?;
+        self.tell(&id, &changes);
+        Ok(changes)
+    }
+
+    /// Leaves a trace of what was changed by REST.
+    fn tell(&self, id: &str, changes: &Changes) {
+        if changes.is_empty() {
+            return;
+        }
+        let (event, message) = match (changes.added.is_empty(), changes.removed.is_empty()) {
+            (false, _) => ("device_added", "device added by REST"),
+            (_, false) => ("device_removed", "device removed by REST"),
+            _ => ("device_changed", "device changed by REST"),
+        };
+        let data = serde_json::to_value(changes).unwrap_or_default();
+        self.gateway.events().record(Event::new(id, event, Severity::Info, message).with(data));
     }
 }
 

@@ -8,7 +8,9 @@ use crate::config::{LogFormat, LoggingSettings};
 
 /// Starts logging, and lets panics be logged too. Does nothing when logging runs already.
 pub fn start(settings: &LoggingSettings) {
-    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // What the HTTP server tells of its own threads helps nobody; whoever asks for it by name gets it.
+    let quiet = format!("actix_server=warn,actix_http=off,{}", settings.level);
+    let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match settings.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -95,7 +95,15 @@ impl App {
     fn say_hello(&self) {
         let gateway = &self.config.gateway;
         let (devices, url) = (self.gateway.devices().len(), &self.url);
-        tracing::info!(url, devices, gateway = gateway.id, site = gateway.site_id, "gateway runs");
+        tracing::info!(
+            url,
+            devices,
+            version = env!("CARGO_PKG_VERSION"),
+            gateway = gateway.id,
+            site = gateway.site_id,
+            data_dir = %gateway.data_dir.display(),
+            "gateway runs"
+        );
         if gateway.insecure_http != Some(true) {
             tracing::warn!(
                 "HTTP is not encrypted: this version serves plain HTTP on loopback only; \
@@ -120,7 +128,8 @@ impl App {
             tokio::select! {
                 told = self.signals.next() => match told {
                     Told::Stop => break false,
-                    Told::Reload => self.control.reload_and_log().await,
+                    // Beside: a reload that takes long mustn't hold up a stop.
+                    Told::Reload => drop(actix_rt::spawn(Arc::clone(&self.control).reload_and_log())),
                 },
                 reason = self.gateway.failed() => {
                     tracing::error!(reason, "the gateway can't go on; drains and ends for its manager to restart");
@@ -152,17 +161,22 @@ impl App {
     /// once. Answers whether everything had ended in time.
     pub async fn drain(mut self) -> bool {
         let limit = self.config.gateway.shutdown_timeout;
-        tracing::info!(?limit, "stopping: a second signal ends at once");
-        let drained = tokio::select! {
-            clean = self.gateway.drain(limit) => clean,
+        tracing::info!(?limit, "stopping; one more signal would end it at once");
+        let stop = async {
+            let clean = self.gateway.drain(limit).await;
+            self.server.stop(true).await;
+            clean
+        };
+        let clean = tokio::select! {
+            clean = stop => clean,
             () = self.signals.stop() => {
                 tracing::warn!("ended at once, as told by a second signal");
-                return false;
+                // What hangs must not keep the process any longer.
+                std::process::exit(1);
             }
         };
-        self.server.stop(true).await;
-        tracing::info!(clean = drained, "stopped");
-        drained
+        tracing::info!(clean, "stopped");
+        clean
     }
 }
 

@@ -52,14 +52,14 @@ fn a_plc_that_is_stopped_by_hand_is_noticed_and_recovers_when_started() {
     let (mut demo, url) = start("2");
     until_true("press-1 online", || device(&url, "press-1").body["state"] == "online");
     demo.type_line("stop press-1");
-    demo.line("the answer", |line| line.contains("press-1 is switched off"));
+    demo.line("the answer", |line| line.contains("press-1 is off"));
     until_true("press-1 offline", || device(&url, "press-1").body["connected"] == false);
     demo.line("the line of it", |line| line.starts_with("press-1 offline ") && line.contains("(UNCERTAIN)"));
     assert_eq!(device(&url, "boiler-1").body["connected"], true);
     demo.type_line("stop nothing");
     demo.line("help", |line| line.contains("there is no PLC \"nothing\""));
     demo.type_line("start press-1");
-    demo.line("the answer", |line| line.contains("press-1 is switched on again"));
+    demo.line("the answer", |line| line.contains("press-1 is on"));
     until_true("press-1 online", || device(&url, "press-1").body["state"] == "online");
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix::{Actor, Addr};
+use bifrost_model::{Event, Severity};
 use thiserror::Error;
 use tokio::{
     sync::{Mutex, watch},
@@ -232,6 +233,20 @@ impl Gateway {
     }
 
     async fn order(&self, path: &str, kind: OrderKind) -> Result<(), TreeError> {
+        self.send_order(path, kind).await?;
+        let done = match kind {
+            OrderKind::Restart => "restarted",
+            OrderKind::Stop => "stopped",
+            OrderKind::Start => "started",
+        };
+        let device = super::notices::device(path);
+        let message = format!("{path} was {done} by hand");
+        let data = serde_json::json!({ "path": path, "order": done });
+        self.events().record(Event::new(device, "actor_ordered", Severity::Info, message).with(data));
+        Ok(())
+    }
+
+    async fn send_order(&self, path: &str, kind: OrderKind) -> Result<(), TreeError> {
         self.0.tree.send(Order { path: path.to_owned(), kind }).await.map_err(|_| TreeError::Gone)?
     }
 
@@ -256,7 +271,7 @@ impl Gateway {
             let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
             // A task of its own: an order whose sender no longer waits isn't carried out.
             let gateway = self.clone();
-            let stopping = actix_rt::spawn(async move { gateway.stop(path).await });
+            let stopping = actix_rt::spawn(async move { gateway.send_order(path, OrderKind::Stop).await });
             let stopped = timeout(share, stopping).await;
             clean &= matches!(stopped, Ok(Ok(Ok(()))));
         }

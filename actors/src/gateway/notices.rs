@@ -73,7 +73,7 @@ fn alarm_id(path: &str) -> String {
 }
 
 /// The id of the device that an actor's path is about; empty if it is about none.
-fn device(path: &str) -> String {
+pub(super) fn device(path: &str) -> String {
     let name = path.strip_prefix("devices/").unwrap_or("");
     percent_decode_str(name).decode_utf8_lossy().into_owned()
 }

@@ -58,14 +58,26 @@ fn a_write_is_not_held_up_by_a_long_scan() {
 }
 
 #[test]
+fn a_command_whose_turn_does_not_come_in_time_is_failed_and_never_sent() {
+    with_plant(async |plant| {
+        let device = device(&plant).await;
+        device.script.writes_go(WriteOutcome::Taken, secs(15));
+        let writes = join_all((0..3).map(|n| device.write_number(&n.to_string(), 1.0)));
+        let answers: Vec<_> = writes.await.iter().map(|answer| status(answer.as_ref())).collect();
+        let (ok, failed) = (Some(CommandStatus::Ok), Some(CommandStatus::Failed));
+        assert_eq!(answers, [ok, failed, failed]);
+    });
+}
+
+#[test]
 fn a_scan_is_not_held_up_by_writes() {
     with_plant(async |plant| {
         let device = device(&plant).await;
-        device.script.writes_go(WriteOutcome::Taken, secs(10));
+        device.script.writes_go(WriteOutcome::Taken, secs(3));
         let writes = join_all((0..6).map(|n| device.write_number(&n.to_string(), 1.0)));
         writes.await;
         let scans = device.script.scans().len();
-        assert!((59..=61).contains(&scans), "{scans} scans in the minute of six writes");
+        assert!((17..=19).contains(&scans), "{scans} scans in the 18 s of six writes");
     });
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use self::{commands::Command, plant::Plant, table::Table};
 use crate::{
-    app::{self, App, logging},
+    app::{self, App, AppError, logging},
     config::{Config, LoadOptions, LoggingSettings},
 };
 
@@ -61,6 +61,9 @@ pub fn run(args: &DemoArgs) -> ExitCode {
         };
         match App::build(config, options).await {
             Ok(app) => show(app, plant, live, args.duration).await,
+            Err(AppError::Listen { address, source }) => {
+                super::fail(format!("can't listen on {address}: {source}; choose another port with --port"))
+            }
             Err(error) => super::fail(error),
         }
     })
@@ -112,16 +115,14 @@ fn typed_lines() -> mpsc::Receiver<String> {
 async fn carry_out(line: &str, simulator: &Simulator) -> String {
     match commands::parse(line, simulator) {
         Ok(Command::Nothing) => String::new(),
+        Ok(Command::Stop(plc)) if !plc.is_running() => format!("{} is off already", plc.name()),
         Ok(Command::Stop(plc)) => {
             plc.stop().await;
-            format!(
-                "{} is switched off; watch its values go UNCERTAIN, STALE, BAD; start it again with: start {}",
-                plc.name(),
-                plc.name()
-            )
+            format!("{name} is off; back on with: start {name}", name = plc.name())
         }
+        Ok(Command::Start(plc)) if plc.is_running() => format!("{} is on already", plc.name()),
         Ok(Command::Start(plc)) => match plc.start() {
-            Ok(()) => format!("{} is switched on again", plc.name()),
+            Ok(()) => format!("{} is on; the gateway tries again within 10 s", plc.name()),
             Err(error) => format!("{} can't be switched on: {error}", plc.name()),
         },
         Err(help) => help,

@@ -8,6 +8,7 @@ use bifrost_actors::{
     router::{LastTag, ReadLast},
 };
 use bifrost_model::{Quality, Value};
+use bifrost_simulator::SimulatedPlc;
 
 use super::plant::Plant;
 
@@ -29,8 +30,7 @@ impl Table {
 
     /// What somebody needs to know who sees this for the first time.
     pub(super) fn introduce(&self, plant: &Plant) {
-        let names: Vec<_> =
-            plant.simulator.plcs().iter().map(bifrost_simulator::SimulatedPlc::name).collect();
+        let names: Vec<_> = plant.simulator.plcs().iter().map(SimulatedPlc::name).collect();
         let first = names.first().copied().unwrap_or_default();
         let url = &self.url;
         print(&format!(
@@ -69,7 +69,9 @@ impl Table {
 
     pub(super) async fn draw(&mut self, plant: &Plant) {
         let mut rows = Vec::new();
-        for entry in self.gateway.devices() {
+        // In the plant's order: what the first lines talk of stands on top.
+        let names = plant.simulator.plcs().iter().map(SimulatedPlc::name);
+        for entry in names.filter_map(|name| self.gateway.device(name)) {
             rows.push((Arc::clone(&entry), self.observe(&entry).await, self.values(&entry).await));
         }
         if self.live {
@@ -103,7 +105,7 @@ impl Table {
             format!("bifrost demo   {}   {} PLCs", self.url, rows.len()),
             String::new(),
             format!(
-                "{:<16} {:<9} {:<22} {:>14} {:<6} {:<9}",
+                "{:<16} {:<9} {:<20} {:>14} {:<6} {:<9}",
                 "DEVICE", "STATE", "TAG", "VALUE", "UNIT", "QUALITY"
             ),
         ];
@@ -112,7 +114,7 @@ impl Table {
         if body.len() > room {
             let hidden = body.len() - room.saturating_sub(1);
             body.truncate(room.saturating_sub(1));
-            body.push(format!("… {hidden} more lines: curl {}/api/devices", self.url));
+            body.push(format!("… {hidden} more lines; see them in a taller terminal"));
         }
         lines.append(&mut body);
         lines.resize(height.saturating_sub(FOOT - 1), String::new());
@@ -137,14 +139,15 @@ fn device_lines(
     let lines = values.iter().filter_map(LastTag::tag).enumerate().map(|(index, tag)| {
         let (device, state) = if index == 0 { (&*entry.settings.id, state.as_str()) } else { ("", "") };
         format!(
-            "{device:<16} {state:<9} {:<22} {:>14} {:<6} {:<9}",
+            "{device:<16} {state:<9} {:<20} {:>14} {:<6} {:<9}",
             tag.id,
             value(tag.value),
             tag.unit,
             tag.quality
         )
     });
-    lines.collect()
+    let trouble = seen.as_ref().and_then(|seen| seen.status.last_error.as_ref());
+    lines.chain(trouble.map(|error| format!("{:16} {error}", ""))).collect()
 }
 
 fn state(seen: Option<&DeviceObservation>) -> String {
@@ -154,11 +157,12 @@ fn state(seen: Option<&DeviceObservation>) -> String {
     }
 }
 
-/// `press-1 online temperature=25.4degC …`
+/// `press-1 online  temperature=25.4 degC  …`
 fn line(entry: &DeviceEntry, seen: Option<&DeviceObservation>, values: &[LastTag]) -> String {
     let mut line = format!("{} {}", entry.settings.id, state(seen));
     for tag in values.iter().filter_map(LastTag::tag) {
-        let _ = write!(line, " {}={}{}", tag.id, value(tag.value), tag.unit);
+        let unit = if tag.unit.is_empty() { String::new() } else { format!(" {}", tag.unit) };
+        let _ = write!(line, "  {}={}{unit}", tag.id, value(tag.value));
         if tag.quality != Quality::Good {
             let _ = write!(line, "({})", tag.quality);
         }
