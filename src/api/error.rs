@@ -42,7 +42,10 @@ impl fmt::Display for KeyProblem {
         if let Some(device) = &self.device_id {
             write!(f, "{device}: ")?;
         }
-        write!(f, "{}: {}", self.key, self.reason)
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.reason)
     }
 }
 

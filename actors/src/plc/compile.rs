@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bifrost_drivers::modbus::{
-    Address, DriverSettings, Framing, MAX_READ_BITS, MAX_READ_REGISTERS, PlanSettings, Point, Table,
+    Address, DriverSettings, Framing, MAX_READ_BITS, MAX_READ_REGISTERS, PlanSettings, Point, PointError,
+    Table,
 };
 use bifrost_model::{DataType, DeviceTags, TagInfo, check_id};
 
@@ -241,7 +242,7 @@ fn point(tag: &TagSettings, max_registers: u16) -> Result<Point, (&'static str, 
     let address: Address = tag.address.parse().map_err(|error| ("address", format!("{error}")))?;
     let data_type = data_type(tag, address);
     let point = Point::new(address, data_type, tag.byte_order, tag.scale, tag.offset)
-        .map_err(|error| ("data_type", error.to_string()))?;
+        .map_err(|error| (key_of(&error), error.to_string()))?;
     let bits = matches!(point.table(), Table::Coil | Table::DiscreteInput);
     if !bits && point.count() > max_registers {
         let problem = format!(
@@ -251,6 +252,16 @@ fn point(tag: &TagSettings, max_registers: u16) -> Result<Point, (&'static str, 
         return Err(("data_type", problem));
     }
     Ok(point)
+}
+
+fn key_of(error: &PointError) -> &'static str {
+    match error {
+        PointError::Scale(_) | PointError::Scaled(_) => "scale",
+        PointError::Offset(_) => "offset",
+        PointError::ShortByteOrder { .. } => "byte_order",
+        PointError::Bit { .. } | PointError::Span { .. } => "address",
+        _ => "data_type",
+    }
 }
 
 fn data_type(tag: &TagSettings, address: Address) -> DataType {

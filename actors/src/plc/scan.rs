@@ -205,8 +205,10 @@ impl PlcConnection {
             Event::new(Arc::clone(&status.device_id), "device_connected", Severity::Info, "device answers")
         } else {
             let error = status.last_error.as_deref().unwrap_or("no answer");
-            let message =
-                format!("device doesn't answer: {error}; check power, network and address {address}");
+            let unit = self.parts.device.unit;
+            let message = format!(
+                "device doesn't answer: {error}; check power, network, address {address} and unit {unit}"
+            );
             Event::new(Arc::clone(&status.device_id), "device_disconnected", Severity::Warning, message)
         };
         self.parts.shared.events.record(event.with(json!({ "address": address })));
