@@ -13,6 +13,7 @@ mod scan;
 pub mod schedule;
 mod settings;
 mod stats;
+mod write;
 
 pub(crate) use actor::{Parts, Shared, modbus, spec};
 pub use compile::{CompiledDevice, Group, RuleBook, SettingsProblem, TagRules, compile};
