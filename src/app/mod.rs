@@ -222,10 +222,12 @@ fn device_threads(config: &Config) -> usize {
 /// `docs/decisions/0003-one-heap.md`.
 pub fn share_one_heap() {
     const ARENAS: &str = "MALLOC_ARENA_MAX";
-    if std::env::var_os(ARENAS).is_none() {
-        let arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os();
+    if let (None, Ok(program), Some(name)) =
+        (std::env::var_os(ARENAS), std::env::current_exe(), arguments.next())
+    {
         // Returns only when it failed; then memory is all that is lost.
-        let _ = std::process::Command::new("/proc/self/exe").args(arguments).env(ARENAS, "1").exec();
+        let _ = std::process::Command::new(program).arg0(name).args(arguments).env(ARENAS, "1").exec();
     }
 }
 
