@@ -10,7 +10,7 @@ use csv::StringRecord;
 
 use super::{
     Problem, decode,
-    devices::{FoundTag, Origin},
+    devices::{FoundTag, Origin, is_guessed},
     key::KeyPath,
     load,
     source::{Entry, Kind, Node},
@@ -129,7 +129,7 @@ fn tag(
     let row = Node::new(0, Kind::Map(cells.filter_map(entry).collect()));
     let mut faults = Vec::new();
     let settings = decode::decode(&row, &KeyPath::default(), &mut faults);
-    let is_whole = faults.is_empty();
+    let guessed = is_guessed(&faults);
     problems.extend(faults.into_iter().map(|fault| origin.problem(&fault.key, fault.reason)));
-    settings.filter(|_| is_whole).map(|settings| FoundTag { settings, origin })
+    settings.map(|settings| FoundTag { settings, origin, guessed })
 }

@@ -70,6 +70,7 @@ api:
         "gateway.yaml:5: devices[0].unit_id: is 300, but a whole number from 0 to 255 is needed",
         "gateway.yaml:6: devices[0].poll_interval: is \"often\", but a duration such as 250ms, 30s, 24h or 7d",
         "gateway.yaml:8: devices[0].tags[0].data_type: \"flot32\" is not a data type; use bool",
+        "gateway.yaml:8: devices[0].tags[0].address: \"40000\" read as a Modicon number",
         "gateway.yaml:9: devices[0].tags[1].address: \"99999\" read as a Modicon number",
         "gateway.yaml:10: devices[0].tags[2].data_type: ",
         "gateway.yaml:11: devices[0].tags[3]: is \"5\", but a section of keys is needed",
@@ -79,10 +80,45 @@ api:
         "gateway.yaml:18: devices[2].tags[0].scale: is \"much\", but a number is needed",
         "gateway.yaml:18: devices[2].tags[0].class: is \"vital\", but must be one of telemetry, status, critical",
         "gateway.yaml:19: devices[2].tags[1].writable: is \"perhaps\", but true or false is needed",
+        "gateway.yaml:19: devices[2].tags[1].address: \"20001\" read as a Modicon number",
         "gateway.yaml:20: devices[2].tags[2].address: \"20001\" read as a Modicon number",
         "gateway.yaml:20: devices[2].tags[2].poll_interval: ",
         "gateway.yaml:22: api.max_body: \"big\" is no number of bytes",
     ];
+    assert_problems(&found, &expected);
+}
+
+#[test]
+fn a_key_that_cannot_be_read_hides_no_other_problem_of_its_device_or_tag() {
+    let text = "\
+devices:
+  - id: a
+    protocol: modbus-tcp
+    address: 127.0.0.1:99999
+    unit_id: 300
+    tags:
+      - {id: t, address: \"4001\", data_type: float, min: 5, max: 1}
+      - {id: t, address: \"holding:99999\", byte_order: XY}
+      - {id: u, address: \"40001\", byte_order: XY, scale: 0}
+      - {id: v, address: \"coil:1\", data_type: flot, deadband: 1, scale: 2}
+";
+    let expected = [
+        "gateway.yaml:4: devices[0].address: ",
+        "gateway.yaml:5: devices[0].unit_id: is 300",
+        "gateway.yaml:7: devices[0].tags[0].address: ",
+        "gateway.yaml:7: devices[0].tags[0].data_type: ",
+        "gateway.yaml:8: devices[0].tags[1].address: ",
+        "gateway.yaml:8: devices[0].tags[1].byte_order: ",
+        "gateway.yaml:8: devices[0].tags[1].id: ",
+        "gateway.yaml:9: devices[0].tags[2].byte_order: ",
+        "gateway.yaml:9: devices[0].tags[2].scale: ",
+        "gateway.yaml:10: devices[0].tags[3].data_type: ",
+    ];
+    let mut found = problems(text);
+    found.sort_by_key(|problem| {
+        let line: u32 = problem.split(':').nth(1).and_then(|line| line.parse().ok()).unwrap_or(0);
+        (line, problem.clone())
+    });
     assert_problems(&found, &expected);
 }
 

@@ -47,6 +47,7 @@ impl Early {
     /// Those of a device, whose path is `path`.
     pub(super) fn found(&mut self, device: usize, path: &KeyPath) -> Vec<FoundTag> {
         let tags = self.tags.remove(&device).unwrap_or_default().into_iter().enumerate();
-        tags.map(|(n, settings)| FoundTag { settings, origin: Origin::Inline(path.index(n)) }).collect()
+        tags.map(|(n, settings)| FoundTag { settings, origin: Origin::Inline(path.index(n)), guessed: false })
+            .collect()
     }
 }

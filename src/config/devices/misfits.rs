@@ -13,15 +13,37 @@ use super::origin::Origin;
 use crate::config::{Problem, decode, key::KeyPath, source};
 
 /// Addresses, types and times that don't fit the protocol or each other; what is `said` already isn't again.
-pub(super) fn check(device: &DeviceSettings, path: &KeyPath, origins: &[Origin], said: &mut Vec<Problem>) {
-    add(plc::compile(device).err().unwrap_or_default(), path, origins, said);
+pub(super) fn check(
+    device: &DeviceSettings,
+    path: &KeyPath,
+    (origins, guessed): (&[Origin], &[bool]),
+    said: &mut Vec<Problem>,
+) {
+    let mut misfits = plc::compile(device).err().unwrap_or_default();
+    misfits.retain(|misfit| is_sure(misfit, guessed));
+    add(misfits, path, origins, said);
+}
+
+/// Of a tag whose type isn't known only what is wrong whatever its type.
+fn is_sure(misfit: &SettingsProblem, guessed: &[bool]) -> bool {
+    match split_tag_key(&misfit.key) {
+        Some((tag, key)) if guessed.get(tag) == Some(&true) => {
+            matches!(key, "id" | "address" | "poll_interval")
+        }
+        _ => true,
+    }
 }
 
 /// As [`check`], of the tags alone: their device is wrong in a way that is said already.
-pub(super) fn check_tags(tags: &[TagSettings], path: &KeyPath, origins: &[Origin], said: &mut Vec<Problem>) {
+pub(super) fn check_tags(
+    tags: &[TagSettings],
+    path: &KeyPath,
+    (origins, guessed): (&[Origin], &[bool]),
+    said: &mut Vec<Problem>,
+) {
     let Some(device) = stand_in(tags) else { return };
     let mut misfits = plc::compile(&device).err().unwrap_or_default();
-    misfits.retain(|misfit| split_tag_key(&misfit.key).is_some());
+    misfits.retain(|misfit| split_tag_key(&misfit.key).is_some() && is_sure(misfit, guessed));
     add(misfits, path, origins, said);
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bifrost_actors::plc::DeviceSettings;
 
 pub(super) use early::Early;
-pub(super) use origin::{FoundTag, Origin};
+pub(super) use origin::{FoundTag, Origin, is_guessed};
 
 use super::{
     Problem, decode,
@@ -77,7 +77,7 @@ pub fn check_devices(devices: &[DeviceSettings]) -> Vec<Problem> {
         let nowhere = Node::new(0, Kind::Null);
         let mut found = repeated_tags(&device.tags, &origins, &nowhere);
         if is_available(device.protocol) {
-            misfits::check(device, &path, &origins, &mut found);
+            misfits::check(device, &path, (&origins, &[]), &mut found);
         }
         needed.extend(Needed::by(device, &path));
         problems.extend(found);
@@ -104,21 +104,30 @@ fn device(
     let is_whole = problems.len() == before;
     tags.extend(inline_tags(node, &path.key("tags"), problems));
     tags.extend(table_tags(&rest, path, place, problems));
+    let guessed: Vec<_> = tags.iter().map(|tag| tag.guessed).collect();
     let (tags, origins): (Vec<_>, Vec<_>) = tags.into_iter().map(|tag| (tag.settings, tag.origin)).unzip();
     let mut found = repeated_tags(&tags, &origins, place.tree);
-    let Some(settings) = settings.filter(|_| is_whole) else {
-        misfits::check_tags(&tags, path, &origins, &mut found);
-        problems.extend(found);
+    let Some(settings) = settings else {
+        misfits::check_tags(&tags, path, (&origins, &guessed), &mut found);
+        tell(found, before, problems);
         return None;
     };
     // Once merged, the tags are all there is: a device that is read back and sent again has each once.
     let tags_file = settings.tags_file.filter(|_| place.syntax_only);
     let settings = DeviceSettings { tags, tags_file, ..settings };
     if is_available(settings.protocol) {
-        misfits::check(&settings, path, &origins, &mut found);
+        misfits::check(&settings, path, (&origins, &guessed), &mut found);
     }
-    problems.extend(found);
-    Some(settings)
+    tell(found, before, problems);
+    // What others share with it mustn't be judged by the defaults that stand for what is wrong.
+    is_whole.then_some(settings)
+}
+
+/// Adds what was found of a device, except of keys of which something was told since `before`.
+fn tell(found: Vec<Problem>, before: usize, problems: &mut Vec<Problem>) {
+    let told = problems.get(before..).unwrap_or_default();
+    let news: Vec<_> = found.into_iter().filter(|new| !told.iter().any(|old| old.is_at(new))).collect();
+    problems.extend(news);
 }
 
 fn table_tags(
@@ -144,7 +153,7 @@ fn without_tags(node: &Node) -> Node {
     Node::new(node.line, Kind::Map(entries))
 }
 
-/// The tags in the configuration itself, those that nothing is wrong with.
+/// The tags in the configuration itself; defaults stand for what is wrong with them and was told.
 fn inline_tags(node: &Node, path: &KeyPath, problems: &mut Vec<Problem>) -> Vec<FoundTag> {
     let nodes = match node.get("tags").map(|entry| &entry.value.kind) {
         None | Some(Kind::Null) => return Vec::new(),
@@ -158,8 +167,8 @@ fn inline_tags(node: &Node, path: &KeyPath, problems: &mut Vec<Problem>) -> Vec<
         let path = path.index(n);
         let before = problems.len();
         let settings = decode::decode(node, &path, problems)?;
-        // A tag that is wrong already isn't tried against its address with defaults in place of what's wrong.
-        (problems.len() == before).then_some(FoundTag { settings, origin: Origin::Inline(path) })
+        let guessed = is_guessed(&problems[before..]);
+        Some(FoundTag { settings, origin: Origin::Inline(path), guessed })
     };
     nodes.iter().enumerate().filter_map(tag).collect()
 }

@@ -10,6 +10,13 @@ use crate::config::{Problem, key::KeyPath, source::Node};
 pub(in crate::config) struct FoundTag {
     pub(in crate::config) settings: TagSettings,
     pub(in crate::config) origin: Origin,
+    /// Its type was wrong and a default stands in its place: what follows from the type says nothing.
+    pub(in crate::config) guessed: bool,
+}
+
+/// Whether one of these problems, all of one tag, is that its type can't be read.
+pub(in crate::config) fn is_guessed(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.key.rsplit('.').next() == Some("data_type"))
 }
 
 /// Where a tag stands.
