@@ -75,7 +75,7 @@ fn every_default_that_is_documented_is_the_real_one() {
     documented.security.bootstrap_password_file = None;
     documented.industrial_security.compliance_mode = None;
     documented.messaging.mqtt.clear();
-    documented.messaging.nats = None;
+    documented.messaging.nats.clear();
     documented.devices.clear();
     assert_eq!(documented, default);
 }
@@ -89,11 +89,11 @@ messaging: {mqtt: {broker: \"tls://mqtt.example.com:8883\"}, nats: {servers: [\"
 devices: [{id: press-1, protocol: modbus-tcp, address: \"192.0.2.10:502\", tags: [{id: temperature, address: \"40001\"}]}]";
     let default = Config::load(&LoadOptions::text("gateway.yaml", text).syntax_only()).unwrap();
     let mut broker = documented.messaging.mqtt[0].clone();
-    (broker.qos_by_class, broker.encrypt, broker.tls) = (None, None, super::TlsSettings::default());
+    (broker.qos_by_class, broker.encrypt, broker.tls) = Default::default();
     assert_eq!(broker, default.messaging.mqtt[0]);
-    let mut nats = documented.messaging.nats.unwrap();
+    let mut nats = documented.messaging.nats[0].clone();
     nats.servers = vec!["tls://a:1".to_owned()];
-    assert_eq!(Some(nats), default.messaging.nats);
+    assert_eq!(nats, default.messaging.nats[0]);
     let mut device = documented.devices[0].clone();
     let expected = &default.devices[0];
     (device.name, device.tags_file, device.late_reply_wait) = (None, None, None);

@@ -2,7 +2,7 @@
 
 use bifrost_actors::plc::Protocol;
 
-use super::{CertificateSettings, Config, KeyManagementSettings, Problem, SpoolSettings};
+use super::{CertificateSettings, Config, KeyManagementSettings, Problem};
 
 const OFF: &str = "is not part of this version; set it to false or remove it";
 const REMOVE: &str = "is not part of this version; remove it";
@@ -90,13 +90,10 @@ impl Config {
     }
 
     fn messaging(&self) -> Vec<Problem> {
-        let brokers = self.messaging.brokers().filter(|(_, broker)| broker.enabled);
-        let mut problems: Vec<_> =
-            brokers.map(|(key, _)| Problem::of(format!("messaging.{key}.enabled"), OFF)).collect();
-        let nats = self.messaging.nats.as_ref().is_some_and(|nats| nats.enabled);
-        let spool = self.messaging.spool != SpoolSettings::default();
-        problems.extend(asked_for("messaging", [("nats.enabled", nats, OFF), ("spool", spool, REMOVE)]));
-        problems
+        let mqtt = self.messaging.mqtt().map(|(key, _, broker)| (key, broker.enabled, broker.encrypt));
+        let nats = self.messaging.nats().map(|(key, _, cluster)| (key, cluster.enabled, cluster.encrypt));
+        let asked = mqtt.chain(nats).filter(|(_, enabled, encrypt)| *enabled && *encrypt == Some(true));
+        asked.map(|(key, ..)| Problem::of(format!("messaging.{key}.encrypt"), OFF)).collect()
     }
 
     fn industrial_security(&self) -> Vec<Problem> {

@@ -86,5 +86,10 @@ pub(super) fn kind_name(kind: ChildKind) -> &'static str {
         ChildKind::PlcLink => "plc_link",
         ChildKind::PlcConnection => "plc_connection",
         ChildKind::WebsocketClient => "websocket_client",
+        ChildKind::Spool => "spool",
+        ChildKind::MqttSession => "mqtt_session",
+        ChildKind::NatsSession => "nats_session",
+        ChildKind::DeadLetters => "dead_letters",
+        ChildKind::CommandLedger => "command_ledger",
     }
 }

@@ -20,6 +20,16 @@ pub enum ChildKind {
     PlcConnection,
     /// One WebSocket client; ends with its socket and is never rebuilt.
     WebsocketClient,
+    /// What waits for one broker.
+    Spool,
+    /// One connection to an MQTT broker.
+    MqttSession,
+    /// One connection to a NATS cluster.
+    NatsSession,
+    /// What brokers refuse for good.
+    DeadLetters,
+    /// Remembers commands over restarts.
+    CommandLedger,
 }
 
 /// What happens when a child fails more often than its budget allows.
@@ -81,6 +91,10 @@ pub struct SupervisionSettings {
     pub plc_link: RestartPolicy,
     /// Devices.
     pub plc_connection: RestartPolicy,
+    /// Stores on disk: spools, dead letters, the ledger of commands.
+    pub store: RestartPolicy,
+    /// Connections to brokers.
+    pub broker_session: RestartPolicy,
 }
 
 /// Failures beyond this are as good as none being borne, and the tree doesn't remember more.
@@ -127,6 +141,19 @@ impl Default for SupervisionSettings {
                 parked_retry: Duration::from_secs(10),
                 ..CORE
             },
+            store: RestartPolicy {
+                beyond: Beyond::Park,
+                parked_retry: Duration::from_secs(10),
+                stop_timeout: Duration::from_secs(10),
+                ..CORE
+            },
+            broker_session: RestartPolicy {
+                initial_delay: Duration::from_millis(200),
+                beyond: Beyond::Park,
+                parked_retry: Duration::from_secs(10),
+                start_timeout: Duration::from_secs(60),
+                ..CORE
+            },
         }
     }
 }
@@ -141,6 +168,8 @@ impl SupervisionSettings {
             ChildKind::PlcLink => Some(&self.plc_link),
             ChildKind::PlcConnection => Some(&self.plc_connection),
             ChildKind::WebsocketClient => None,
+            ChildKind::Spool | ChildKind::DeadLetters | ChildKind::CommandLedger => Some(&self.store),
+            ChildKind::MqttSession | ChildKind::NatsSession => Some(&self.broker_session),
         }
     }
 
@@ -152,6 +181,8 @@ impl SupervisionSettings {
             ("router", &self.router),
             ("plc_link", &self.plc_link),
             ("plc_connection", &self.plc_connection),
+            ("store", &self.store),
+            ("broker_session", &self.broker_session),
         ];
         let mut problems: Vec<_> = rows.into_iter().flat_map(|(name, row)| row.problems(name)).collect();
         if self.watchdog_interval.is_zero() {

@@ -8,23 +8,16 @@ mod industrial_security;
 mod logging;
 mod messaging;
 mod security;
-pub mod size;
-mod spool;
-mod template;
 
+pub use bifrost_actors::size::ByteSize;
 pub use gateway::{GatewaySection, PerformanceSettings};
 pub use industrial_security::{ComplianceMode, IndustrialSecuritySettings, ProtocolEncryption};
 pub use logging::{LogFormat, LoggingSettings};
-pub use messaging::{
-    JetStreamSettings, MessagingSettings, MqttSettings, MqttTopics, NatsSettings, NatsSubjects, QosByClass,
-    Storage, TlsSettings,
-};
+pub use messaging::MessagingSettings;
 pub use security::{
     Algorithms, CertificateSettings, EncryptionLevel, EncryptionSettings, KeyManagementSettings, KeyProvider,
     SecuritySettings,
 };
-pub use size::ByteSize;
-pub use spool::{OnFull, SpoolSettings};
 
 use std::time::Duration;
 

@@ -1,10 +1,9 @@
 //! Topics, subjects and client ids with placeholders such as `{site_id}`.
 
 use super::{Flaw, flaw};
-use crate::config::decode::nearest;
 
 /// What a topic or subject may hold.
-pub(super) const IN_TOPICS: &[&str] = &[
+pub const IN_TOPICS: &[&str] = &[
     "site_id",
     "device_id",
     "gateway_id",
@@ -16,10 +15,17 @@ pub(super) const IN_TOPICS: &[&str] = &[
     "metric_name",
 ];
 /// What a client id may hold.
-pub(super) const IN_CLIENT_IDS: &[&str] = &["hostname", "gateway_id", "site_id"];
+pub const IN_CLIENT_IDS: &[&str] = &["hostname", "gateway_id", "site_id"];
+
+/// The known word that was probably meant.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|other| (strsim::normalized_damerau_levenshtein(word, other), *other));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(alike, _)| *alike >= 0.5).map(|(_, other)| other)
+}
 
 /// Checks a template's placeholders.
-pub(super) fn placeholders(key: &str, text: &str, known: &[&str]) -> Option<Flaw> {
+pub fn placeholders(key: &str, text: &str, known: &[&str]) -> Option<Flaw> {
     if text.trim().is_empty() {
         return Some(flaw(key, "is empty; write a text or leave the key out"));
     }
@@ -42,7 +48,7 @@ pub(super) fn placeholders(key: &str, text: &str, known: &[&str]) -> Option<Flaw
 }
 
 /// Checks an MQTT topic to publish on (MQTT 5.0, 4.7: no wildcards in a topic name).
-pub(super) fn topic(key: &str, text: &str) -> Option<Flaw> {
+pub fn topic(key: &str, text: &str) -> Option<Flaw> {
     if text.contains(['+', '#', '\0']) {
         return Some(flaw(
             key,
@@ -53,12 +59,36 @@ pub(super) fn topic(key: &str, text: &str) -> Option<Flaw> {
 }
 
 /// Checks a NATS subject (tokens divided by dots, none empty, no white space, no wildcards).
-pub(super) fn subject(key: &str, text: &str) -> Option<Flaw> {
+pub fn subject(key: &str, text: &str) -> Option<Flaw> {
     let wrong = text.split('.').any(str::is_empty) || text.contains(['*', '>', ' ', '\t', '\0']);
     if wrong && !text.trim().is_empty() {
         return Some(flaw(key, "is no subject: tokens divided by single dots, without spaces, * or >"));
     }
     placeholders(key, text, IN_TOPICS)
+}
+
+/// `scheme://host[:port]`; what stands in a URL isn't shown, since it may hold a password.
+pub fn url(key: &str, text: &str, schemes: &[&str], example: &str) -> Option<Flaw> {
+    let wrong = |problem: &str| Some(flaw(key, format!("{problem}; write a URL such as {example}")));
+    let Some((scheme, rest)) = text.split_once("://") else { return wrong("has no scheme") };
+    if !schemes.contains(&scheme) {
+        return wrong(&format!("{scheme:?} is no scheme here (there are {})", schemes.join(", ")));
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return wrong("holds a user or a password, which don't belong into a URL");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return wrong("names no host");
+    }
+    if port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0).eq(&false)) {
+        return wrong("has a port that is none");
+    }
+    None
 }
 
 #[cfg(test)]
@@ -88,6 +118,29 @@ mod tests {
         }
         for text in ["a..b", ".a", "a.>", "a b"] {
             assert!(subject("s", text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_name_a_scheme_and_a_host() {
+        for (text, part) in [
+            ("tls://mqtt.company.com:8883", None),
+            ("tcp://[::1]:1883", None),
+            ("wss://broker/mqtt", None),
+            ("mqtt.company.com:8883", Some("no scheme")),
+            ("http://mqtt", Some("\"http\" is no scheme")),
+            ("tls://:8883", Some("names no host")),
+            ("tls://host:port", Some("a port that is none")),
+            ("tls://host:0", Some("a port that is none")),
+            ("tls://me:hunter2@host", Some("a user or a password")),
+        ] {
+            let found = url("broker", text, &["tls", "tcp", "wss"], "tls://x:1").map(|(_, problem)| problem);
+            assert_eq!(found.is_some(), part.is_some(), "{text}: {found:?}");
+            let found = found.unwrap_or_default();
+            assert!(
+                found.contains(part.unwrap_or_default()) && !found.contains("hunter2"),
+                "{text}: {found}"
+            );
         }
     }
 }

@@ -1,0 +1,135 @@
+//! Settings that sessions of all kinds of brokers have.
+
+use std::{path::PathBuf, time::Duration};
+
+use bifrost_model::TagClass;
+use serde::{Deserialize, Serialize};
+
+use super::{Flaw, flaw};
+
+/// Which tags a session carries; absent lists let everything pass. Texts may hold `*` and `?`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterSettings {
+    /// Device ids; events and alarms of other devices don't pass either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Vec<String>>,
+    /// Tag ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Classes of tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<TagClass>>,
+    /// Tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Vec<String>>,
+}
+
+/// How much of what passes the filter is left out; tag by tag, and never a change of quality.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DownsampleSettings {
+    /// A number goes out when it has moved by at least this since the last that went out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadband: Option<f64>,
+    /// A number goes out when a straight line no longer comes within this of those left out (swinging door).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swinging_door: Option<f64>,
+    /// Not more often than this.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub min_interval: Option<Duration>,
+    /// At least this often, also when nothing moved; counted when a scan comes.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub max_interval: Option<Duration>,
+}
+
+impl DownsampleSettings {
+    /// Whether nothing is left out.
+    pub fn is_off(&self) -> bool {
+        self.deadband.is_none() && self.swinging_door.is_none() && self.min_interval.is_none()
+    }
+
+    pub(crate) fn flaws(&self) -> Vec<Flaw> {
+        let numbers = [("deadband", self.deadband), ("swinging_door", self.swinging_door)];
+        let wrong = numbers.into_iter().filter(|(_, n)| n.is_some_and(|n| !(n >= 0.0 && n.is_finite())));
+        let mut flaws: Vec<_> = wrong.map(|(key, _)| flaw(key, "must be 0 or more, such as 0.5")).collect();
+        if self.deadband.is_some() && self.swinging_door.is_some() {
+            flaws.push(flaw("swinging_door", "excludes deadband; keep one of both"));
+        }
+        if let (Some(min), Some(max)) = (self.min_interval, self.max_interval)
+            && max < min
+        {
+            flaws.push(flaw("max_interval", "must be at least min_interval"));
+        }
+        flaws
+    }
+}
+
+/// What may be asked of the gateway through this broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CommandSettings {
+    /// Whether commands are taken: writes of tags that are `writable`, and reads.
+    pub enabled: bool,
+    /// Whether writes are.
+    pub write: bool,
+    /// Requests that are answered at a time; more are refused.
+    pub max_pending: usize,
+}
+
+impl Default for CommandSettings {
+    fn default() -> Self {
+        Self { enabled: true, write: true, max_pending: 256 }
+    }
+}
+
+/// How two ends of a connection trust each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSettings {
+    /// Whether the connection is encrypted; a URL that says so (`tls://`, `mqtts://`, …) is enough.
+    pub enabled: bool,
+    /// Certificates of the authorities that are trusted; absent: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The gateway's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    pub(crate) fn flaws(&self) -> Vec<Flaw> {
+        let alone = match (&self.cert_file, &self.key_file) {
+            (Some(_), None) => Some(flaw("key_file", "is missing; a certificate needs its private key")),
+            (None, Some(_)) => Some(flaw("cert_file", "is missing; a private key needs its certificate")),
+            _ => None,
+        };
+        alone.into_iter().collect()
+    }
+}
+
+/// Where a secret is found: in a file, or in the environment. Its value is read at each connection and
+/// never kept in settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Secret<'a> {
+    /// The file, without the line break at its end.
+    pub file: Option<&'a PathBuf>,
+    /// The environment variable.
+    pub env: Option<&'a String>,
+}
+
+impl Secret<'_> {
+    /// The secret, `None` where none is named, or why it can't be had.
+    pub fn read(&self) -> Result<Option<String>, String> {
+        if let Some(file) = self.file {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| format!("{} can't be read: {error}", file.display()))?;
+            return Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()));
+        }
+        let Some(name) = self.env else { return Ok(None) };
+        std::env::var(name).map(Some).map_err(|_| format!("the environment variable {name} is not set"))
+    }
+}

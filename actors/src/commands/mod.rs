@@ -1,0 +1,1 @@
+//! The one path of commands, whoever gives them.
