@@ -23,7 +23,7 @@ fn every_key_of_it_is_understood() {
     let mqtt = &config.messaging.mqtt[0];
     assert_eq!((mqtt.qos, mqtt.client_id.as_str()), (1, "bifrost-gateway-{hostname}"));
     assert!(mqtt.tls.enabled && mqtt.tls.key_file.is_some());
-    let nats = config.messaging.nats.unwrap();
+    let nats = config.messaging.nats[0].clone();
     assert_eq!((nats.servers.len(), nats.jetstream.retention.as_secs()), (2, 7 * 24 * 3600));
     assert_eq!(config.industrial_security.compliance_mode, Some(ComplianceMode::Iec62443));
 }
@@ -42,7 +42,7 @@ fn the_environment_overrides_it() {
         (config.messaging.mqtt[0].broker.as_str(), config.messaging.mqtt[0].qos),
         ("tls://other:8883", 1)
     );
-    assert_eq!(config.messaging.nats.unwrap().servers, ["tls://a:1"]);
+    assert_eq!(config.messaging.nats[0].clone().servers, ["tls://a:1"]);
 }
 
 #[test]
@@ -66,6 +66,6 @@ fn the_contracts_sample_is_read_too() {
     let config = load_with(&LoadOptions::text("gateway.yaml", CONTRACT).syntax_only()).unwrap();
     let tag = &config.devices[0].tags[0];
     assert_eq!((tag.address.as_str(), tag.scale, tag.deadband), ("40001", 0.1, Some(0.5)));
-    assert_eq!(config.messaging.spool, bifrost::config::SpoolSettings::default());
+    assert_eq!(config.messaging.spool, bifrost_actors::spool::SpoolSettings::default());
     assert_ne!(config, Config::default());
 }
