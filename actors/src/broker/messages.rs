@@ -62,3 +62,14 @@ pub enum Outcome {
     /// It may be sent again: not acknowledged in time, or the server is busy.
     Again(String),
 }
+
+/// The addresses of a spool, as its session needs them.
+#[derive(Debug, Clone)]
+pub struct SpoolPorts {
+    /// Its session's connection is up.
+    pub attach: Recipient<Attach>,
+    /// Its session is no more.
+    pub detach: Recipient<Detach>,
+    /// What became of messages.
+    pub settled: Recipient<Settled>,
+}

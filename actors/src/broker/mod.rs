@@ -6,12 +6,25 @@
 
 mod messages;
 mod outgoing;
+mod requests;
 mod settings;
 pub mod template;
 
-pub use messages::{Attach, Deliver, Detach, Outcome, Settled, Ticket};
+pub use messages::{Attach, Deliver, Detach, Outcome, Settled, SpoolPorts, Ticket};
 pub use outgoing::{Class, Kind, Outgoing};
+pub use requests::{Answering, Reply, Request};
 pub use settings::{CommandSettings, DownsampleSettings, FilterSettings, Secret, TlsSettings};
+
+/// Who speaks, as messages and topics say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// This gateway.
+    pub gateway_id: std::sync::Arc<str>,
+    /// Where it stands.
+    pub site_id: std::sync::Arc<str>,
+    /// The machine's name.
+    pub hostname: std::sync::Arc<str>,
+}
 
 /// A key below the section, and what is wrong with its value.
 pub type Flaw = (String, String);
