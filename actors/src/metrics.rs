@@ -49,6 +49,17 @@ pub struct Metrics {
     scans_failed: IntCounterVec,
     overruns: IntCounterVec,
     batches_dropped: IntCounterVec,
+    session_connected: IntGaugeVec,
+    session_messages: IntCounterVec,
+    session_values: IntCounterVec,
+    session_duplicates: IntCounterVec,
+    session_refused: IntCounterVec,
+    session_dropped: IntCounterVec,
+    session_in_flight: IntGaugeVec,
+    spool_memory_bytes: IntGaugeVec,
+    spool_disk_bytes: IntGaugeVec,
+    spool_disk_messages: IntGaugeVec,
+    spool_written_bytes: IntGaugeVec,
     start_time: Gauge,
     error_kinds: Mutex<HashMap<String, Vec<&'static str>>>,
 }
@@ -67,6 +78,23 @@ pub(crate) struct DeviceMetrics {
     pub(crate) response_time: Histogram,
 }
 
+/// One broker session's series, its spool's among them.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionMetrics {
+    pub(crate) connected: IntGauge,
+    pub(crate) messages: IntCounter,
+    pub(crate) values: IntCounter,
+    pub(crate) duplicates: IntCounter,
+    pub(crate) refused: IntCounter,
+    pub(crate) dropped: IntCounter,
+    pub(crate) in_flight: IntGauge,
+    pub(crate) memory_bytes: IntGauge,
+    pub(crate) disk_bytes: IntGauge,
+    pub(crate) disk_messages: IntGauge,
+    pub(crate) written_bytes: IntGauge,
+}
+
+const SESSION: &[&str] = &["session"];
 const DEVICE: &[&str] = &["device_id"];
 
 /// From a request on loopback to a serial line behind a radio.
@@ -170,6 +198,47 @@ impl Metrics {
                 "Scans that were read and not published",
                 DEVICE,
             )?,
+            session_connected: gauges(
+                r,
+                "bifrost_session_connected",
+                "1 while the broker's connection is up",
+                SESSION,
+            )?,
+            session_messages: counters(
+                r,
+                "bifrost_session_messages_total",
+                "Messages acknowledged by the broker",
+                SESSION,
+            )?,
+            session_values: counters(r, "bifrost_session_values_total", "Values in these", SESSION)?,
+            session_duplicates: counters(
+                r,
+                "bifrost_session_duplicates_total",
+                "Messages that the broker had already",
+                SESSION,
+            )?,
+            session_refused: counters(
+                r,
+                "bifrost_session_refused_total",
+                "Messages that the broker refused for good",
+                SESSION,
+            )?,
+            session_dropped: counters(r, "bifrost_session_dropped_total", "Messages lost", SESSION)?,
+            session_in_flight: gauges(
+                r,
+                "bifrost_session_in_flight",
+                "Messages handed to the broker and not acknowledged",
+                SESSION,
+            )?,
+            spool_memory_bytes: gauges(r, "bifrost_spool_memory_bytes", "Waiting in memory", SESSION)?,
+            spool_disk_bytes: gauges(r, "bifrost_spool_disk_bytes", "Files on disk", SESSION)?,
+            spool_disk_messages: gauges(r, "bifrost_spool_disk_messages", "Waiting on disk", SESSION)?,
+            spool_written_bytes: gauges(
+                r,
+                "bifrost_spool_written_bytes",
+                "Bytes written to disk since the start",
+                SESSION,
+            )?,
             start_time: add(
                 r,
                 Gauge::new("bifrost_start_time_seconds", "When the gateway started, seconds since 1970")?,
@@ -193,6 +262,23 @@ impl Metrics {
             overruns: self.overruns.with_label_values(&[id]),
             batches_dropped: self.batches_dropped.with_label_values(&[id]),
             response_time: self.response_time.with_label_values(&[protocol]),
+        }
+    }
+
+    pub(crate) fn session(&self, name: &str) -> SessionMetrics {
+        let label = &[name];
+        SessionMetrics {
+            connected: self.session_connected.with_label_values(label),
+            messages: self.session_messages.with_label_values(label),
+            values: self.session_values.with_label_values(label),
+            duplicates: self.session_duplicates.with_label_values(label),
+            refused: self.session_refused.with_label_values(label),
+            dropped: self.session_dropped.with_label_values(label),
+            in_flight: self.session_in_flight.with_label_values(label),
+            memory_bytes: self.spool_memory_bytes.with_label_values(label),
+            disk_bytes: self.spool_disk_bytes.with_label_values(label),
+            disk_messages: self.spool_disk_messages.with_label_values(label),
+            written_bytes: self.spool_written_bytes.with_label_values(label),
         }
     }
 

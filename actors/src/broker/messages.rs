@@ -73,3 +73,8 @@ pub struct SpoolPorts {
     /// What became of messages.
     pub settled: Recipient<Settled>,
 }
+
+/// A dead letter is tried again.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Requeue(pub Outgoing);

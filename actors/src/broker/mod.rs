@@ -10,7 +10,7 @@ mod requests;
 mod settings;
 pub mod template;
 
-pub use messages::{Attach, Deliver, Detach, Outcome, Settled, SpoolPorts, Ticket};
+pub use messages::{Attach, Deliver, Detach, Outcome, Requeue, Settled, SpoolPorts, Ticket};
 pub use outgoing::{Class, Kind, Outgoing};
 pub use requests::{Answering, Reply, Request};
 pub use settings::{CommandSettings, DownsampleSettings, FilterSettings, Secret, TlsSettings};

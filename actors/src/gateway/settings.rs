@@ -20,6 +20,8 @@ pub struct LimitSettings {
     pub device_writes: usize,
     /// Command ids remembered per device, so that none is carried out twice.
     pub command_ids: usize,
+    /// Scans, events and alarms that wait for one broker's spool.
+    pub broker_mailbox: usize,
     /// Pieces of news that wait for one WebSocket client's actor.
     pub websocket_mailbox: usize,
     /// Tag updates kept for a WebSocket client that reads too slowly, before only the newest per tag is kept.
@@ -40,6 +42,7 @@ impl Default for LimitSettings {
             link_queue: 256,
             device_writes: 32,
             command_ids: 1024,
+            broker_mailbox: 2048,
             websocket_mailbox: 1024,
             websocket_backlog: 4096,
             events: 1000,
@@ -58,6 +61,7 @@ impl LimitSettings {
             ("link_queue", self.link_queue),
             ("device_writes", self.device_writes),
             ("command_ids", self.command_ids),
+            ("broker_mailbox", self.broker_mailbox),
             ("websocket_mailbox", self.websocket_mailbox),
             ("websocket_backlog", self.websocket_backlog),
             ("events", self.events),

@@ -167,6 +167,9 @@ impl Router {
 
     fn start_for(&self, filter: &Filter) -> Vec<News> {
         let mut news = Vec::new();
+        if filter.topics.descriptions {
+            news.extend(self.memory.last.devices().map(News::Described));
+        }
         if filter.topics.device_status {
             let statuses =
                 self.memory.statuses.values().filter(|status| filter.passes_device(&status.device_id));
@@ -257,7 +260,8 @@ impl Handler<RegisterDevice> for Router {
     type Result = ();
 
     fn handle(&mut self, RegisterDevice(tags): RegisterDevice, _: &mut Self::Context) {
-        self.memory.last.register(tags);
+        self.memory.last.register(Arc::clone(&tags));
+        self.tell(&News::Described(tags), |filter| filter.topics.descriptions);
     }
 }
 
@@ -267,6 +271,7 @@ impl Handler<ForgetDevice> for Router {
     fn handle(&mut self, ForgetDevice(id): ForgetDevice, _: &mut Self::Context) {
         self.memory.last.forget(&id);
         self.memory.statuses.remove(&id);
+        self.tell(&News::Forgotten(id), |filter| filter.topics.descriptions);
     }
 }
 

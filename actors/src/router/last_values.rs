@@ -63,6 +63,11 @@ impl LastValues {
         self.0.remove(device_id);
     }
 
+    /// The devices that are registered.
+    pub(super) fn devices(&self) -> impl Iterator<Item = Arc<DeviceTags>> {
+        self.0.values().map(|device| Arc::clone(&device.tags))
+    }
+
     /// Keeps only devices that exist.
     pub(super) fn retain(&mut self, exists: impl Fn(&Arc<str>) -> bool) {
         self.0.retain(|id, _| exists(id));

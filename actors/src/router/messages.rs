@@ -45,7 +45,7 @@ pub struct SetAlarm(pub Alarm);
 
 /// Which kinds of news a subscriber wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent topics of the contract")]
+#[expect(clippy::struct_excessive_bools, reason = "independent topics, four of them of the contract")]
 pub struct Topics {
     /// `device_data`
     pub device_data: bool,
@@ -55,6 +55,8 @@ pub struct Topics {
     pub events: bool,
     /// `alarms`
     pub alarms: bool,
+    /// Which devices there are, with their tags; no client can ask for these.
+    pub descriptions: bool,
 }
 
 /// What passes to a subscriber; absent lists let everything pass.
@@ -114,6 +116,10 @@ pub enum News {
     Event(Arc<Event>),
     /// An alarm came, went or was acknowledged.
     Alarm(Arc<Alarm>),
+    /// This device exists, with these tags.
+    Described(Arc<DeviceTags>),
+    /// This device exists no more.
+    Forgotten(Arc<str>),
     /// So many pieces didn't fit into the subscriber's mailbox; subscribing again brings the last values.
     Missed(u64),
 }

@@ -1,5 +1,22 @@
 //! Store and forward, one for each broker session: what can't be sent now waits in memory, then on disk.
+//!
+//! [`outbox`](self) holds the rules, `store` the files; the actor between them decides when. Knows no broker:
+//! who carries its messages attaches ([`crate::broker::Attach`]).
 
+mod actor;
+mod disk;
+mod flow;
+mod losses;
+mod messages;
+mod outbox;
+mod report;
 mod settings;
+mod store;
+mod writer;
 
+pub(crate) use actor::{Bury, Diagnose, Parts, spec};
+pub use losses::LastDrop;
+pub use messages::{
+    Depth, DroppedReport, PendingRange, ReplayReport, ReportSpool, SpoolDesk, SpoolReport, SpoolState,
+};
 pub use settings::{Mode, Modes, OnFull, SpoolSettings};

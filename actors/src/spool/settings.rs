@@ -25,6 +25,8 @@ pub struct SpoolSettings {
     pub modes: Modes,
     /// Most bytes of messages that wait in memory, per broker.
     pub max_memory: ByteSize,
+    /// Most bytes of messages that are handed to the broker and not acknowledged.
+    pub max_in_flight: ByteSize,
     /// After so long without an acknowledgement, what waits goes to disk.
     #[serde(with = "humantime_serde")]
     pub stall_after: Duration,
@@ -92,6 +94,7 @@ impl Default for SpoolSettings {
             on_full: OnFull::default(),
             modes: Modes::default(),
             max_memory: ByteSize(16 << 20),
+            max_in_flight: ByteSize(4 << 20),
             stall_after: Duration::from_secs(2),
             replay_rate: 250_000,
             segment_bytes: ByteSize(16 << 20),
@@ -109,6 +112,9 @@ impl SpoolSettings {
         }
         if self.max_memory < ByteSize(64 << 10) {
             flaws.push(flaw("max_memory", "must be at least 64KiB, such as 16MiB"));
+        }
+        if self.max_in_flight < ByteSize(4 << 10) {
+            flaws.push(flaw("max_in_flight", "must be at least 4KiB, such as 4MiB"));
         }
         if self.segment_bytes < ByteSize(64 << 10) {
             flaws.push(flaw("segment_bytes", "must be at least 64KiB, such as 16MiB"));

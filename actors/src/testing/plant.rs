@@ -178,7 +178,8 @@ impl Plant {
 
 /// A filter for all topics, of these devices or all.
 pub fn everything_of(devices: Option<&[&str]>) -> Filter {
-    let topics = Topics { device_data: true, device_status: true, events: true, alarms: true };
+    let topics =
+        Topics { device_data: true, device_status: true, events: true, alarms: true, descriptions: false };
     let devices = devices.map(|ids| ids.iter().map(|id| Arc::from(*id)).collect());
     Filter { topics, devices, tags: None }
 }

@@ -43,6 +43,8 @@ pub(super) fn news(news: &News) -> Option<String> {
         News::Status(status) => Some(Frame::DeviceStatus(status).text()),
         News::Event(event) => Some(Frame::Event(event).text()),
         News::Alarm(alarm) => Some(Frame::Alarm(alarm).text()),
-        News::Scan(_) | News::LastKnown(_) | News::Missed(_) => None,
+        News::Scan(_) | News::LastKnown(_) | News::Missed(_) | News::Described(_) | News::Forgotten(_) => {
+            None
+        }
     }
 }

@@ -76,6 +76,7 @@ pub(super) fn subscription(
     };
     let has = |topic| topics.contains(&topic);
     let topics = Topics {
+        descriptions: false,
         device_data: has(Topic::DeviceData),
         device_status: has(Topic::DeviceStatus),
         events: has(Topic::Events),

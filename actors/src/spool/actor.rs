@@ -1,0 +1,444 @@
+//! A spool's life: it takes news in, hands messages to its session, and hears what became of them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture,
+};
+use bifrost_model::{DeviceTags, Event, Severity};
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::{
+    disk::Disk,
+    flow::{Budget, Flow},
+    losses::Losses,
+    messages::{ReportSpool, SpoolDesk, SpoolReport},
+    outbox::{Outbox, Window, is_kept},
+    settings::{Mode, SpoolSettings},
+    store::{SetAside, StoreSettings},
+};
+use crate::{
+    broker::{Attach, Deliver, Detach, Encoder, Outcome, Outgoing, Requeue, Settled, SpoolPorts},
+    metrics::{Metrics, SessionMetrics},
+    router::{EventSink, Filter, News, RouterPorts, Subscribe, SubscriberId, Topics, next_subscriber_id},
+    supervised,
+    supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot, Supervised, Tenancy},
+};
+
+/// How often it looks whether anything stalls, is too old, or waits for the disk.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often messages that are too old are looked for.
+const EXPIRE: Duration = Duration::from_secs(10);
+/// Longest time that what is out may take to be acknowledged at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Pause after a message that is to be sent again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A message that a broker refuses for good goes here, with the reason.
+pub(crate) type Bury = Arc<dyn Fn(Arc<Outgoing>, String) + Send + Sync>;
+/// Figures to publish.
+pub(crate) type Diagnose = Arc<dyn Fn() -> BoxFuture<'static, Vec<Outgoing>> + Send + Sync>;
+
+/// What every incarnation of a spool needs.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) session: Arc<str>,
+    pub(crate) settings: Arc<SpoolSettings>,
+    pub(crate) folder: PathBuf,
+    pub(crate) mailbox: usize,
+    pub(crate) ports: Slot<SpoolPorts>,
+    pub(crate) desk: Slot<SpoolDesk>,
+    pub(crate) router: Slot<RouterPorts>,
+    pub(crate) encoder: Arc<dyn Fn() -> Encoder + Send + Sync>,
+    pub(crate) bury: Bury,
+    pub(crate) diagnose: Option<(Duration, Diagnose)>,
+    pub(crate) events: EventSink,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What an incarnation that failed had in memory.
+    pub(crate) legacy: Arc<Mutex<Vec<Arc<Outgoing>>>>,
+}
+
+/// How to build a spool.
+pub(crate) fn spec(parts: Parts, placement: Placement) -> ChildSpec {
+    let mailbox = MailboxStats::new(parts.mailbox);
+    ChildSpec {
+        name: "spool".to_owned(),
+        kind: ChildKind::Spool,
+        placement,
+        mailbox: Arc::clone(&mailbox),
+        factory: Box::new(move |_| Box::pin(build(parts.clone(), Arc::clone(&mailbox)))),
+    }
+}
+
+async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String> {
+    let settings = StoreSettings {
+        max_bytes: parts.settings.max_bytes.0,
+        segment_bytes: parts.settings.segment(),
+        on_full: parts.settings.on_full,
+    };
+    let (disk, set_aside) = Disk::open(parts.folder.clone(), settings).await?;
+    let capacity = mailbox.capacity();
+    Ok(Child::new(capacity, |ctx| {
+        let address = ctx.address();
+        let ports = parts.ports.set(SpoolPorts {
+            attach: address.clone().recipient(),
+            detach: address.clone().recipient(),
+            settled: address.clone().recipient(),
+        });
+        let desk =
+            parts.desk.set(SpoolDesk { report: address.clone().recipient(), requeue: address.recipient() });
+        let mut spool = Spool::new(parts, disk, mailbox, (ports, desk));
+        spool.tell_set_aside(&set_aside);
+        spool
+    }))
+}
+
+/// The session that carries now.
+pub(super) struct Carrier {
+    pub(super) incarnation: u64,
+    pub(super) to: Recipient<Deliver>,
+    pub(super) window: Window,
+}
+
+pub(super) struct Spool {
+    pub(super) parts: Parts,
+    pub(super) mailbox: Arc<MailboxStats>,
+    _addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>),
+    pub(super) metrics: SessionMetrics,
+    subscription: SubscriberId,
+    router: Option<RouterPorts>,
+    encoder: Encoder,
+    /// Scans become messages here; its room is used again and again.
+    encoded: Vec<Outgoing>,
+    pub(super) outbox: Outbox,
+    pub(super) carrier: Option<Carrier>,
+    pub(super) flow: Flow,
+    pub(super) budget: Budget,
+    pub(super) hold_until: Option<Instant>,
+    /// Devices that exist …
+    devices: BTreeMap<Arc<str>, Arc<DeviceTags>>,
+    /// … and those whose description goes out when nothing else does.
+    descriptions: VecDeque<Arc<DeviceTags>>,
+    pub(super) pumping: bool,
+    pub(super) losses: Losses,
+    pub(super) disk: super::writer::DiskState,
+    next_expiry: Instant,
+    pub(super) leaving: Option<Instant>,
+}
+
+impl Spool {
+    fn new(
+        parts: Parts,
+        disk: Disk,
+        mailbox: Arc<MailboxStats>,
+        addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>),
+    ) -> Self {
+        let now = Instant::now();
+        let metrics = parts.metrics.session(&parts.session);
+        let losses = Losses::new(Arc::clone(&parts.session), parts.events.clone(), metrics.dropped.clone());
+        let mut outbox = Outbox::default();
+        outbox.unspill(std::mem::take(&mut *parts.legacy.lock().unwrap_or_else(PoisonError::into_inner)));
+        Self {
+            mailbox,
+            _addresses: addresses,
+            metrics,
+            subscription: next_subscriber_id(),
+            router: None,
+            encoder: (parts.encoder)(),
+            encoded: Vec::new(),
+            outbox,
+            carrier: None,
+            flow: Flow::new(parts.settings.stall_after),
+            budget: Budget::new(parts.settings.replay_rate, now),
+            hold_until: None,
+            devices: BTreeMap::new(),
+            descriptions: VecDeque::new(),
+            pumping: false,
+            losses,
+            disk: super::writer::DiskState::new(disk),
+            next_expiry: now + EXPIRE,
+            leaving: None,
+            parts,
+        }
+    }
+
+    /// Tells the current router what is wanted; its answer is what is known.
+    fn subscribe(&mut self, ctx: &mut Context<Self>) {
+        let Some(router) = self.parts.router.get() else { return };
+        let topics = Topics {
+            device_data: true,
+            device_status: false,
+            events: true,
+            alarms: true,
+            descriptions: true,
+        };
+        let filter = Filter { topics, ..Filter::default() };
+        let known =
+            router.subscribe.send(Subscribe { id: self.subscription, to: ctx.address().recipient(), filter });
+        self.router = Some(router);
+        ctx.spawn(known.into_actor(self).map(|known, actor, ctx| {
+            known.unwrap_or_default().into_iter().for_each(|news| actor.take(news));
+            actor.pump(ctx);
+        }));
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Scan(batch) => {
+                let mut encoded = std::mem::take(&mut self.encoded);
+                self.encoder.scan(&batch, &mut encoded);
+                encoded.drain(..).for_each(|message| self.accept(message));
+                self.encoded = encoded;
+            }
+            News::Event(event) => {
+                let message = self.encoder.event(&event);
+                message.into_iter().for_each(|message| self.accept(message));
+            }
+            News::Alarm(alarm) => {
+                let message = self.encoder.alarm(&alarm);
+                message.into_iter().for_each(|message| self.accept(message));
+            }
+            News::Described(tags) => self.describe(tags),
+            News::Forgotten(id) => {
+                self.devices.remove(&id);
+                self.descriptions.retain(|tags| *tags.device_id() != id);
+                let message = self.encoder.forget(&id);
+                message.into_iter().for_each(|message| self.outbox.push(Arc::new(message), None));
+            }
+            News::Missed(count) => {
+                let dropped = super::store::Dropped { messages: count, ..Default::default() };
+                let reason = "this broker's thread was too busy to take them (limits.broker_mailbox)";
+                self.losses.count(dropped, reason, Instant::now());
+            }
+            // Each scan goes out once; a status is told as an event too.
+            News::LastKnown(_) | News::Status(_) => {}
+        }
+    }
+
+    fn describe(&mut self, tags: Arc<DeviceTags>) {
+        self.descriptions.retain(|known| known.device_id() != tags.device_id());
+        self.descriptions.push_back(Arc::clone(&tags));
+        self.devices.insert(Arc::clone(tags.device_id()), tags);
+    }
+
+    /// A message is the spool's from here on: in memory, or on its way to the disk first.
+    fn accept(&mut self, message: Outgoing) {
+        let message = Arc::new(message);
+        if is_kept(&message) && self.parts.settings.modes.of(message.class) == Mode::Always {
+            self.disk.waits(message);
+        } else {
+            self.outbox.push(message, None);
+        }
+    }
+
+    /// The next description, made when it goes out: they are large.
+    pub(super) fn next_description(&mut self) -> Option<Outgoing> {
+        while let Some(tags) = self.descriptions.pop_front() {
+            if let Some(message) = self.encoder.description(&tags) {
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    fn look_after(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        if self.router.as_ref().is_none_or(|router| !router.subscribe.connected()) {
+            self.subscribe(ctx);
+        }
+        self.flow.look(!self.outbox.is_idle(), now);
+        self.losses.look_after(now);
+        if now >= self.next_expiry {
+            self.next_expiry = now + EXPIRE;
+            self.expire(ctx);
+        }
+        self.release(ctx);
+        self.bound_memory(now);
+        self.pump(ctx);
+        self.show();
+        self.finish(now, ctx);
+    }
+
+    fn diagnose(&mut self, ctx: &mut Context<Self>) {
+        let Some((_, diagnose)) = &self.parts.diagnose else { return };
+        if self.carrier.is_none() {
+            return;
+        }
+        ctx.spawn(diagnose().into_actor(self).map(|figures, actor, ctx| {
+            figures.into_iter().for_each(|message| actor.outbox.push(Arc::new(message), None));
+            actor.pump(ctx);
+        }));
+    }
+
+    /// Nobody carries any more.
+    pub(super) fn lose_carrier(&mut self) {
+        self.carrier = None;
+        self.outbox.recall();
+        self.disk.rewind();
+    }
+
+    pub(super) fn tell_set_aside(&mut self, set_aside: &[SetAside]) {
+        for SetAside { file, reason } in set_aside {
+            let message = format!(
+                "a file of the spool for {} is damaged ({reason}) and was moved to {}; what it held isn't sent",
+                self.parts.session,
+                file.display()
+            );
+            let data = serde_json::json!({ "session": self.parts.session, "file": file, "reason": reason });
+            let event = Event::new("", "spool_damaged", Severity::Error, message).with(data);
+            self.parts.events.record(event);
+        }
+    }
+
+    /// At the end: what is out gets a moment, then all that is left goes to disk.
+    pub(super) fn finish(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        let Some(deadline) = self.leaving else { return };
+        let nothing_moves = self.carrier.is_none() || (self.outbox.is_idle() && !self.disk.is_busy());
+        if nothing_moves || now >= deadline {
+            self.put_away(ctx);
+        }
+    }
+}
+
+impl Actor for Spool {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.subscribe(ctx);
+        ctx.run_interval(LOOK, Self::look_after);
+        if let Some((interval, _)) = self.parts.diagnose {
+            ctx.run_interval(interval, Self::diagnose);
+        }
+    }
+}
+
+impl Drop for Spool {
+    /// What was in memory goes to the next incarnation.
+    fn drop(&mut self) {
+        let mut left = self.disk.take_waiting();
+        left.extend(self.outbox.take_everything());
+        self.parts.legacy.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
+        if let Some(router) = self.router.take() {
+            router.unsubscribe.do_send(crate::router::Unsubscribe(self.subscription));
+        }
+    }
+}
+
+impl Handler<News> for Spool {
+    type Result = ();
+
+    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
+        let missed = matches!(news, News::Missed(_));
+        self.take(news);
+        if missed {
+            self.subscribe(ctx);
+        }
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Attach> for Spool {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
+        if self.carrier.is_some() {
+            self.lose_carrier();
+        }
+        let bytes = usize::try_from(self.parts.settings.max_in_flight.0).unwrap_or(usize::MAX);
+        let window = Window { messages: attach.window, bytes, replay_bytes: bytes / 4 };
+        self.carrier = Some(Carrier { incarnation: attach.incarnation, to: attach.to, window });
+        self.flow.progress();
+        self.hold_until = None;
+        // A broker may have forgotten what it was told before.
+        self.descriptions = self.devices.values().cloned().collect();
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Detach> for Spool {
+    type Result = ();
+
+    fn handle(&mut self, detach: Detach, _: &mut Self::Context) {
+        if self.carrier.as_ref().is_some_and(|carrier| carrier.incarnation == detach.incarnation) {
+            self.lose_carrier();
+        }
+    }
+}
+
+impl Handler<Settled> for Spool {
+    type Result = ();
+
+    fn handle(&mut self, settled: Settled, ctx: &mut Self::Context) {
+        if self.carrier.as_ref().is_none_or(|carrier| carrier.incarnation != settled.incarnation) {
+            return;
+        }
+        self.flow.progress();
+        for (ticket, outcome) in settled.outcomes {
+            self.settle(ticket, outcome);
+        }
+        self.pump(ctx);
+        if self.leaving.is_some() {
+            self.finish(Instant::now(), ctx);
+        }
+    }
+}
+
+impl Spool {
+    fn settle(&mut self, ticket: crate::broker::Ticket, outcome: Outcome) {
+        if let Outcome::Duplicate = outcome {
+            self.metrics.duplicates.inc();
+        }
+        let settling = self.outbox.settle(ticket, outcome);
+        if let Some(message) = settling.delivered {
+            self.metrics.messages.inc();
+            self.metrics.values.inc_by(u64::from(message.values));
+        }
+        if let Some((message, reason)) = settling.dead {
+            self.metrics.refused.inc();
+            (self.parts.bury)(message, reason);
+        }
+        if settling.again {
+            self.hold_until = Some(Instant::now() + AGAIN);
+        }
+        self.disk.released.extend(settling.released);
+    }
+}
+
+impl Handler<Requeue> for Spool {
+    type Result = ();
+
+    fn handle(&mut self, Requeue(message): Requeue, ctx: &mut Self::Context) {
+        self.accept(Outgoing { historical: true, ..message });
+        self.pump(ctx);
+    }
+}
+
+impl Handler<ReportSpool> for Spool {
+    type Result = ResponseActFuture<Self, SpoolReport>;
+
+    fn handle(&mut self, _: ReportSpool, _: &mut Self::Context) -> Self::Result {
+        let pending = self.disk.pending();
+        Box::pin(pending.into_actor(self).map(|pending, actor, _| actor.report(pending)))
+    }
+}
+
+impl Supervised for Spool {
+    fn observe(&self) -> serde_json::Value {
+        serde_json::to_value(self.report(Ok(Default::default()))).unwrap_or_default()
+    }
+
+    fn stop(&mut self, ctx: &mut Context<Self>) {
+        if self.leaving.is_none() {
+            self.leaving = Some(Instant::now() + FAREWELL);
+        }
+        self.finish(Instant::now(), ctx);
+    }
+}
+
+supervised!(Spool);

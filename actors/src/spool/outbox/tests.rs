@@ -1,0 +1,265 @@
+use bifrost_model::{TagClass, Timestamp};
+use bytes::Bytes;
+
+use super::*;
+use crate::broker::Kind;
+
+const NONE: [u64; 0] = [];
+
+const WINDOW: Window = Window { messages: 3, bytes: 1 << 20, replay_bytes: 1 << 20 };
+
+fn outgoing(seq: u64) -> Outgoing {
+    Outgoing {
+        topic: "t".into(),
+        payload: Bytes::from_static(b"{}"),
+        kind: Kind::Telemetry,
+        class: TagClass::Telemetry,
+        retain: false,
+        device: "press-1".into(),
+        seq,
+        values: 1,
+        part: "".into(),
+        made: Timestamp::from_micros(0),
+        historical: false,
+    }
+}
+
+fn message(seq: u64) -> Arc<Outgoing> {
+    Arc::new(outgoing(seq))
+}
+
+fn block(seqs: std::ops::Range<u64>) -> Vec<Outgoing> {
+    seqs.map(outgoing).collect()
+}
+
+fn numbers<'a>(batch: impl IntoIterator<Item = &'a (Ticket, Arc<Outgoing>)>) -> Vec<u64> {
+    batch.into_iter().map(|(_, message)| message.seq).collect()
+}
+
+fn seqs(messages: &[Arc<Outgoing>]) -> Vec<u64> {
+    messages.iter().map(|message| message.seq).collect()
+}
+
+#[test]
+fn no_more_is_out_than_the_window_holds_and_order_is_kept() {
+    let mut outbox = Outbox::default();
+    (1..=5).for_each(|seq| outbox.push(message(seq), None));
+    let first = outbox.next(WINDOW, &mut 0);
+    assert_eq!(numbers(&first), [1, 2, 3]);
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), NONE);
+    outbox.settle(first[0].0, Outcome::Delivered);
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [4]);
+}
+
+#[test]
+fn a_window_of_bytes_lets_one_large_message_through_and_no_second() {
+    let mut outbox = Outbox::default();
+    (1..=2).for_each(|seq| outbox.push(message(seq), None));
+    let narrow = Window { bytes: 1, ..WINDOW };
+    assert_eq!(numbers(&outbox.next(narrow, &mut 0)), [1]);
+    assert_eq!(numbers(&outbox.next(narrow, &mut 0)), NONE);
+}
+
+#[test]
+fn what_is_out_when_the_connection_ends_goes_out_again_first_and_in_order() {
+    let mut outbox = Outbox::default();
+    (1..=5).for_each(|seq| outbox.push(message(seq), None));
+    let first = outbox.next(WINDOW, &mut 0);
+    outbox.settle(first[1].0, Outcome::Delivered);
+    outbox.recall();
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [1, 3, 4]);
+}
+
+#[test]
+fn live_messages_go_before_those_from_disk() {
+    let mut outbox = Outbox::default();
+    assert!(!outbox.take_block(7, block(1..3)));
+    outbox.push(message(9), None);
+    let batch = outbox.next(WINDOW, &mut 10);
+    assert_eq!(numbers(&batch), [9, 1, 2]);
+}
+
+#[test]
+fn messages_from_disk_keep_to_their_budget() {
+    let mut outbox = Outbox::default();
+    outbox.take_block(7, block(1..4));
+    let mut budget = 2;
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut budget)), [1, 2]);
+    assert_eq!(budget, 0);
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut budget)), NONE);
+}
+
+#[test]
+fn a_block_is_released_when_its_last_message_is_settled_whatever_the_outcome() {
+    let mut outbox = Outbox::default();
+    outbox.take_block(7, block(1..4));
+    let batch = outbox.next(WINDOW, &mut 10);
+    assert_eq!(outbox.settle(batch[2].0, Outcome::Delivered).released, None);
+    let refused = outbox.settle(batch[0].0, Outcome::Refused("no".to_owned()));
+    assert_eq!(refused.dead.map(|(message, reason)| (message.seq, reason)), Some((1, "no".to_owned())));
+    assert_eq!(outbox.settle(batch[1].0, Outcome::Duplicate).released, Some(7));
+    assert_eq!(outbox.settle(batch[1].0, Outcome::Delivered), Settling::default(), "nobody's");
+}
+
+#[test]
+fn what_was_settled_of_a_block_is_not_sent_again_when_it_is_read_again() {
+    let mut outbox = Outbox::default();
+    outbox.take_block(7, block(1..4));
+    let batch = outbox.next(WINDOW, &mut 10);
+    outbox.settle(batch[1].0, Outcome::Delivered);
+    outbox.recall();
+    assert!(!outbox.has_in_hand(7));
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 10)), NONE, "let go until it is read again");
+    assert!(!outbox.take_block(7, block(1..4)));
+    let batch = outbox.next(WINDOW, &mut 10);
+    assert_eq!(numbers(&batch), [1, 3]);
+    outbox.settle(batch[0].0, Outcome::Delivered);
+    assert_eq!(outbox.settle(batch[1].0, Outcome::Delivered).released, Some(7));
+}
+
+#[test]
+fn a_message_on_disk_that_is_sent_live_releases_its_block_too() {
+    let mut outbox = Outbox::default();
+    outbox.begin_block(3, 2);
+    (0..2).for_each(|index| outbox.push(message(1 + u64::from(index)), Some(Place { block: 3, index })));
+    assert!(outbox.has_in_hand(3));
+    assert_eq!(outbox.spill(1000, 10), Vec::<Arc<Outgoing>>::new(), "it is on disk already");
+    let batch = outbox.next(WINDOW, &mut 0);
+    outbox.settle(batch[0].0, Outcome::Delivered);
+    assert_eq!(outbox.settle(batch[1].0, Outcome::Delivered).released, Some(3));
+}
+
+#[test]
+fn the_oldest_are_spilled_and_come_back_to_their_place_when_the_disk_does_not_take_them() {
+    let mut outbox = Outbox::default();
+    (1..=4).for_each(|seq| outbox.push(message(seq), None));
+    let spilled = outbox.spill(usize::MAX, 2);
+    assert_eq!(seqs(&spilled), [1, 2]);
+    outbox.unspill(spilled);
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [1, 2, 3]);
+}
+
+#[test]
+fn figures_and_descriptions_do_not_go_to_disk() {
+    let mut outbox = Outbox::default();
+    let figures = Outgoing { kind: Kind::Diagnostics, ..outgoing(0) };
+    outbox.push(Arc::new(figures), None);
+    outbox.push(message(1), None);
+    assert_eq!(seqs(&outbox.take_everything()), [1]);
+    assert!(outbox.is_idle());
+}
+
+#[test]
+fn too_much_in_memory_is_shed_from_the_end_that_the_setting_names() {
+    for (oldest, left) in [(true, vec![3, 4]), (false, vec![1, 2])] {
+        let mut outbox = Outbox::default();
+        (1..=4).for_each(|seq| outbox.push(message(seq), None));
+        let dropped = outbox.shed(outbox.live_bytes() / 2, oldest);
+        assert_eq!(dropped.len(), 2);
+        assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), left);
+    }
+}
+
+#[test]
+fn what_is_to_be_sent_again_goes_first_and_in_order() {
+    let mut outbox = Outbox::default();
+    (1..=4).for_each(|seq| outbox.push(message(seq), None));
+    let batch = outbox.next(WINDOW, &mut 0);
+    for index in [1, 0] {
+        assert!(outbox.settle(batch[index].0, Outcome::Again("busy".to_owned())).again);
+    }
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [1, 2]);
+}
+
+/// Whatever happens in whichever order: nothing that was taken in is lost, and no block is released early.
+#[test]
+fn nothing_is_lost_whatever_the_order_of_events() {
+    use proptest::prelude::*;
+    proptest!(|(steps in proptest::collection::vec((0..6u8, any::<u8>()), 1..200))| {
+        let mut outbox = Outbox::default();
+        let mut model = Model::default();
+        for (step, choice) in steps {
+            model.step(&mut outbox, step, usize::from(choice));
+        }
+        model.drain(&mut outbox);
+        model.check();
+    });
+}
+
+/// A spool with a disk that is a list.
+#[derive(Default)]
+struct Model {
+    next: u64,
+    disk: Vec<(u64, Vec<u64>)>,
+    read_up_to: u64,
+    out: Vec<(Ticket, u64)>,
+    delivered: std::collections::BTreeSet<u64>,
+}
+
+impl Model {
+    fn step(&mut self, outbox: &mut Outbox, step: u8, choice: usize) {
+        match step {
+            0 => {
+                self.next += 1;
+                outbox.push(message(self.next), None);
+            }
+            1 => self.send(outbox),
+            2 if !self.out.is_empty() => {
+                let (ticket, seq) = self.out.remove(choice % self.out.len());
+                self.delivered.insert(seq);
+                let released = outbox.settle(ticket, Outcome::Delivered).released;
+                self.release(released);
+            }
+            3 => {
+                outbox.recall();
+                self.out.clear();
+                self.read_up_to = 0;
+            }
+            4 => {
+                let spilled = seqs(&outbox.spill(usize::MAX, 1 + choice % 4));
+                let id = self.disk.last().map_or(0, |(id, _)| *id).max(self.read_up_to) + 1;
+                if !spilled.is_empty() {
+                    self.disk.push((id, spilled));
+                }
+            }
+            _ => self.read(outbox),
+        }
+    }
+
+    fn send(&mut self, outbox: &mut Outbox) {
+        let batch = outbox.next(WINDOW, &mut 5);
+        self.out.extend(batch.iter().map(|(ticket, message)| (*ticket, message.seq)));
+    }
+
+    fn read(&mut self, outbox: &mut Outbox) {
+        let Some((id, seqs)) = self.disk.iter().find(|(id, _)| *id > self.read_up_to).cloned() else {
+            return;
+        };
+        self.read_up_to = id;
+        if !outbox.has_in_hand(id) && outbox.take_block(id, seqs.into_iter().map(outgoing).collect()) {
+            self.release(Some(id));
+        }
+    }
+
+    fn release(&mut self, released: Option<u64>) {
+        let Some(released) = released else { return };
+        let place = self.disk.iter().position(|(id, _)| *id == released).expect("a block that is there");
+        let (_, seqs) = self.disk.remove(place);
+        assert!(seqs.iter().all(|seq| self.delivered.contains(seq)), "released early: {seqs:?}");
+    }
+
+    fn drain(&mut self, outbox: &mut Outbox) {
+        for _ in 0..1000 {
+            self.read(outbox);
+            self.send(outbox);
+            while !self.out.is_empty() {
+                self.step(outbox, 2, 0);
+            }
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.delivered.len() as u64, self.next, "lost: {:?}", self.disk);
+        assert!(self.disk.is_empty());
+    }
+}

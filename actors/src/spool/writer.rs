@@ -1,0 +1,456 @@
+//! Between memory and disk: what is written when, what is read again, what is released.
+//!
+//! One write and one read are under way at a time. What waits for a write meanwhile goes into the next
+//! (group commit).
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use bifrost_model::{Severity, Timestamp};
+use tokio::time::Instant;
+
+use super::{
+    actor::Spool,
+    disk::Disk,
+    settings::OnFull,
+    store::{Appended, Dropped, Pending, ReadBlock, StoreError, StoreStats},
+};
+use crate::broker::Outgoing;
+
+/// Payload that goes to disk in one commit, about.
+const CHUNK: usize = 256 << 10;
+/// Messages that do, at most.
+const CHUNK_MESSAGES: usize = 1024;
+/// Pause after the disk didn't take something.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long it may take until releases are noted; a crash repeats what was delivered since.
+const NOTE: Duration = Duration::from_secs(5);
+/// Ranges of numbers that a report shows.
+const RANGES: usize = 1000;
+
+/// What a spool knows of its disk.
+pub(super) struct DiskState {
+    disk: Disk,
+    /// For the disk before they are sent.
+    waiting: VecDeque<Arc<Outgoing>>,
+    waiting_bytes: usize,
+    /// Being written.
+    in_transit: Vec<Arc<Outgoing>>,
+    writing: bool,
+    reading: bool,
+    pub(super) released: Vec<u64>,
+    noted_at: Instant,
+    /// Blocks up to this one are in hand or released …
+    cursor: u64,
+    /// … and there may be others behind it.
+    behind: bool,
+    /// Counts writes that went to disk alone, and rewinds.
+    epoch: u64,
+    retry_at: Option<Instant>,
+    pub(super) error: Option<String>,
+    pub(super) stats: StoreStats,
+    pub(super) parting: bool,
+}
+
+impl DiskState {
+    pub(super) fn new(disk: Disk) -> Self {
+        Self {
+            disk,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            in_transit: Vec::new(),
+            writing: false,
+            reading: false,
+            released: Vec::new(),
+            noted_at: Instant::now(),
+            cursor: 0,
+            behind: true,
+            epoch: 0,
+            retry_at: None,
+            error: None,
+            stats: StoreStats::default(),
+            parting: false,
+        }
+    }
+
+    /// This message waits for the disk.
+    pub(super) fn waits(&mut self, message: Arc<Outgoing>) {
+        self.waiting_bytes += message.size();
+        self.waiting.push_back(message);
+    }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    pub(super) fn waiting_len(&self) -> usize {
+        self.waiting.len() + self.in_transit.len()
+    }
+
+    /// Whether the disk holds messages that aren't in hand.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Whether anything is on its way to the disk.
+    pub(super) fn is_busy(&self) -> bool {
+        self.writing || !self.waiting.is_empty()
+    }
+
+    /// Everything that isn't on disk yet, as far as is known.
+    pub(super) fn take_waiting(&mut self) -> Vec<Arc<Outgoing>> {
+        self.waiting_bytes = 0;
+        let mut all = std::mem::take(&mut self.in_transit);
+        all.extend(self.waiting.drain(..));
+        all
+    }
+
+    /// What was in hand was let go: reading begins anew.
+    pub(super) fn rewind(&mut self) {
+        (self.cursor, self.behind) = (0, true);
+        self.epoch += 1;
+    }
+
+    fn next_chunk(&mut self) -> Vec<Arc<Outgoing>> {
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while bytes < CHUNK
+            && chunk.len() < CHUNK_MESSAGES
+            && let Some(message) = self.waiting.pop_front()
+        {
+            self.waiting_bytes -= message.size();
+            bytes += message.payload.len();
+            chunk.push(message);
+        }
+        chunk
+    }
+
+    /// Asks which numbers aren't released.
+    pub(super) fn pending(&self) -> impl Future<Output = Result<Pending, StoreError>> + 'static {
+        self.disk.run(|store| store.pending(RANGES))
+    }
+}
+
+impl Spool {
+    /// Hands on what may go, and sets to work what can be done beside.
+    pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.write(ctx);
+        let now = Instant::now();
+        if self.hold_until.is_some_and(|until| now < until) || self.disk.parting {
+            return;
+        }
+        let Some(carrier) = &self.carrier else { return };
+        let (window, to) = (carrier.window, carrier.to.clone());
+        let mut batch = self.outbox.next(window, self.budget.fill(now));
+        if batch.is_empty()
+            && self.outbox.out_len() < 4
+            && self.outbox.live_len() == 0
+            && let Some(description) = self.next_description()
+        {
+            self.outbox.push(Arc::new(description), None);
+            batch = self.outbox.next(window, &mut 0);
+        }
+        if !batch.is_empty() && to.try_send(crate::broker::Deliver(batch)).is_err() {
+            self.lose_carrier();
+            return;
+        }
+        self.read(ctx);
+        self.pump_again(ctx);
+    }
+
+    /// What waits for its rate is looked at again soon.
+    fn pump_again(&mut self, ctx: &mut Context<Self>) {
+        if self.outbox.replay_len() > 0 && !self.pumping {
+            self.pumping = true;
+            ctx.run_later(Duration::from_millis(5), |actor, ctx| {
+                actor.pumping = false;
+                actor.pump(ctx);
+            });
+        }
+    }
+
+    /// Writes what waits, if nothing is being written.
+    pub(super) fn write(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        if self.disk.writing || self.disk.parting || self.disk.retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let first = !self.disk.waiting.is_empty();
+        let chunk = if first {
+            self.disk.next_chunk()
+        } else if self.should_spill(now) {
+            self.outbox.spill(CHUNK, CHUNK_MESSAGES)
+        } else {
+            return;
+        };
+        if chunk.is_empty() {
+            return;
+        }
+        self.disk.writing = true;
+        self.disk.in_transit.clone_from(&chunk);
+        let released = std::mem::take(&mut self.disk.released);
+        let writing = self.disk.disk.run(move |store| {
+            store.release(&released)?;
+            let appended = store.append(&chunk);
+            Ok((appended, store.stats()))
+        });
+        ctx.spawn(writing.into_actor(self).map(move |outcome, actor, ctx| {
+            actor.disk.writing = false;
+            let chunk = std::mem::take(&mut actor.disk.in_transit);
+            let appended = outcome.and_then(|(appended, stats)| {
+                actor.disk.stats = stats;
+                appended
+            });
+            match appended {
+                Ok(appended) => actor.on_written(chunk, first, appended),
+                Err(error) => actor.on_not_written(chunk, first, &error),
+            }
+            actor.pump(ctx);
+            if actor.leaving.is_some() {
+                actor.finish(Instant::now(), ctx);
+            }
+        }));
+    }
+
+    /// Memory alone no longer does: acknowledgements stall, or too much waits.
+    fn should_spill(&self, now: Instant) -> bool {
+        let most = usize::try_from(self.parts.settings.max_memory.0 / 2).unwrap_or(usize::MAX);
+        self.outbox.live_bytes() > most || (self.outbox.live_len() > 0 && self.flow.is_stalled(now))
+    }
+
+    /// What was to be on disk first goes out now, unless others are to go before it; the rest waits there.
+    fn on_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, appended: Appended) {
+        let now = Instant::now();
+        self.disk_works();
+        let full = "the spool is full (messaging.spool.max_bytes), the oldest make room";
+        for dropped in appended.dropped {
+            self.losses.count(dropped, full, now);
+        }
+        let most = usize::try_from(self.parts.settings.max_memory.0 / 2).unwrap_or(usize::MAX);
+        if !first || self.carrier.is_none() || self.outbox.live_bytes() > most {
+            self.disk.behind = true;
+            self.disk.epoch += 1;
+            return;
+        }
+        if !self.disk.behind {
+            self.disk.cursor = appended.block;
+        }
+        self.outbox.begin_block(appended.block, chunk.len());
+        for (index, message) in (0..).zip(chunk) {
+            let place = super::outbox::Place { block: appended.block, index };
+            self.outbox.push(message, Some(place));
+        }
+    }
+
+    /// What the disk doesn't take goes out without it if it can, and waits in memory if not.
+    fn on_not_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, error: &StoreError) {
+        if matches!(error, StoreError::Full) {
+            if first && self.carrier.is_some() {
+                chunk.into_iter().for_each(|message| self.outbox.push(message, None));
+            } else {
+                let reason = "the spool is full (messaging.spool.max_bytes) and refuses what is new";
+                self.losses.count_messages(&chunk, reason, Instant::now());
+            }
+            return;
+        }
+        self.disk_fails(&error.to_string());
+        if first {
+            chunk.into_iter().for_each(|message| self.outbox.push(message, None));
+        } else {
+            self.outbox.unspill(chunk);
+        }
+    }
+
+    fn disk_fails(&mut self, error: &str) {
+        self.disk.retry_at = Some(Instant::now() + RETRY);
+        if self.disk.error.replace(error.to_owned()).is_none() {
+            let message = format!(
+                "the spool for {} can't be written: {error}; until it can, at most max_memory is kept, in memory alone",
+                self.parts.session
+            );
+            let alarm = self.disk_alarm();
+            self.parts.events.raise(&alarm, "spool_disk", Severity::Critical, "", &message);
+        }
+    }
+
+    fn disk_works(&mut self) {
+        self.disk.retry_at = None;
+        if self.disk.error.take().is_some() {
+            let message = format!("the spool for {} can be written again", self.parts.session);
+            let alarm = self.disk_alarm();
+            self.parts.events.clear(&alarm, "spool_disk", "", &message);
+        }
+    }
+
+    fn disk_alarm(&self) -> String {
+        format!("spool_disk/{}", self.parts.session)
+    }
+
+    /// Reads the next block, when there is somebody to carry it and little left of the last.
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        let enough = (self.parts.settings.replay_rate / 5) as u64;
+        let little = self.outbox.replay_values() < enough && self.outbox.replay_len() < 2048;
+        if self.disk.reading || !self.disk.behind || self.carrier.is_none() || !little {
+            return;
+        }
+        self.disk.reading = true;
+        let (cursor, epoch) = (self.disk.cursor, self.disk.epoch);
+        let reading = self.disk.disk.run(move |store| store.read_after(cursor));
+        ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
+            actor.disk.reading = false;
+            match read {
+                Ok(read) => actor.on_read(read, cursor, epoch),
+                Err(error) => {
+                    actor.disk_fails(&error.to_string());
+                    return;
+                }
+            }
+            actor.pump(ctx);
+        }));
+    }
+
+    fn on_read(&mut self, read: ReadBlock, cursor: u64, epoch: u64) {
+        self.tell_set_aside(&read.set_aside);
+        let unchanged = self.disk.epoch == epoch;
+        // Let go meanwhile: what was read may be out of date.
+        if self.disk.cursor != cursor || self.carrier.is_none() {
+            return;
+        }
+        let Some(block) = read.block else {
+            // Nothing was stored since this was asked.
+            self.disk.behind = !unchanged;
+            return;
+        };
+        self.disk.cursor = block.id;
+        if self.outbox.has_in_hand(block.id) {
+            return;
+        }
+        if self.outbox.take_block(block.id, block.messages) {
+            self.disk.released.push(block.id);
+        }
+    }
+
+    /// Lets the store know what isn't needed any more.
+    pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let note = now.duration_since(self.disk.noted_at) >= NOTE;
+        if self.disk.writing || self.disk.parting || self.disk.released.is_empty() {
+            return;
+        }
+        if note {
+            self.disk.noted_at = now;
+        }
+        self.disk.writing = true;
+        let released = std::mem::take(&mut self.disk.released);
+        let releasing = self.disk.disk.run(move |store| {
+            store.release(&released)?;
+            if note {
+                store.note()?;
+            }
+            Ok(store.stats())
+        });
+        ctx.spawn(releasing.into_actor(self).map(|outcome, actor, ctx| {
+            actor.disk.writing = false;
+            match outcome {
+                Ok(stats) => actor.disk.stats = stats,
+                Err(error) => actor.disk_fails(&error.to_string()),
+            }
+            actor.write(ctx);
+        }));
+    }
+
+    /// Drops what is older than it may be.
+    pub(super) fn expire(&mut self, ctx: &mut Context<Self>) {
+        let age = i64::try_from(self.parts.settings.max_age.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(age));
+        let expiring = self.disk.disk.run(move |store| {
+            let dropped = store.expire(before)?;
+            Ok((dropped, store.stats()))
+        });
+        ctx.spawn(expiring.into_actor(self).map(|outcome, actor, _| match outcome {
+            Ok((dropped, stats)) => {
+                actor.disk.stats = stats;
+                let reason = "they are older than messaging.spool.max_age";
+                for dropped in dropped {
+                    actor.losses.count(dropped, reason, Instant::now());
+                }
+            }
+            Err(error) => actor.disk_fails(&error.to_string()),
+        }));
+    }
+
+    /// Memory is bounded, whatever the disk does.
+    pub(super) fn bound_memory(&mut self, now: Instant) {
+        let most = usize::try_from(self.parts.settings.max_memory.0).unwrap_or(usize::MAX);
+        let oldest = self.parts.settings.on_full == OnFull::DropOldest;
+        let mut dropped = self.outbox.shed(most, oldest);
+        while self.disk.waiting_bytes > most {
+            let next = if oldest { self.disk.waiting.pop_front() } else { self.disk.waiting.pop_back() };
+            let Some(message) = next else { break };
+            self.disk.waiting_bytes -= message.size();
+            dropped.push(message);
+        }
+        let reason = match &self.disk.error {
+            Some(error) => format!("the disk doesn't take them ({error}) and memory is full"),
+            None => "they come faster than the disk takes them, and memory is full".to_owned(),
+        };
+        self.losses.count_messages(&dropped, &reason, now);
+    }
+
+    /// At the end: all that is left goes to disk.
+    pub(super) fn put_away(&mut self, ctx: &mut Context<Self>) {
+        if self.disk.parting || self.disk.writing {
+            return;
+        }
+        self.disk.parting = true;
+        let mut left = self.disk.take_waiting();
+        left.extend(self.outbox.take_everything());
+        let released = std::mem::take(&mut self.disk.released);
+        let chunks: Vec<_> = chunks(left);
+        let storing = self.disk.disk.run(move |store| {
+            store.release(&released)?;
+            let mut lost = Dropped::default();
+            let mut failure = None;
+            for chunk in chunks {
+                match store.append(&chunk) {
+                    Ok(appended) => appended.dropped.into_iter().for_each(|dropped| lost.merge(dropped)),
+                    Err(error) => {
+                        lost.merge(Dropped::of(&chunk));
+                        failure = Some(error.to_string());
+                    }
+                }
+            }
+            store.note()?;
+            Ok((lost, failure))
+        });
+        ctx.spawn(storing.into_actor(self).map(|outcome, actor, ctx| {
+            match outcome {
+                Ok((lost, failure)) => {
+                    let reason = failure.unwrap_or_else(|| "the spool is full".to_owned());
+                    actor.losses.count(lost, &reason, Instant::now());
+                    actor.losses.look_after(Instant::now());
+                }
+                Err(error) => {
+                    tracing::error!(session = &*actor.parts.session, %error, "the spool couldn't be closed")
+                }
+            }
+            ctx.stop();
+        }));
+    }
+}
+
+fn chunks(messages: Vec<Arc<Outgoing>>) -> Vec<Vec<Arc<Outgoing>>> {
+    let mut chunks: Vec<Vec<_>> = Vec::new();
+    let mut bytes = CHUNK;
+    for message in messages {
+        let full = chunks.last().is_none_or(|chunk| bytes >= CHUNK || chunk.len() >= CHUNK_MESSAGES);
+        if full {
+            chunks.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += message.payload.len();
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(message);
+        }
+    }
+    chunks
+}
