@@ -6,13 +6,18 @@
 
 mod messages;
 mod outgoing;
+mod pattern;
 mod requests;
+mod routes;
+mod segment;
 mod settings;
 pub mod template;
 
 pub use messages::{Attach, Deliver, Detach, Outcome, Requeue, Settled, SpoolPorts, Ticket};
 pub use outgoing::{Class, Kind, Outgoing};
 pub use requests::{Answering, Reply, Request};
+pub use routes::{Routes, Texts};
+pub use segment::Dialect;
 pub use settings::{CommandSettings, DownsampleSettings, FilterSettings, Secret, TlsSettings};
 
 /// Who speaks, as messages and topics say it.

@@ -2,18 +2,51 @@
 
 use super::{Flaw, flaw};
 
-/// What a topic or subject may hold.
-pub const IN_TOPICS: &[&str] = &[
-    "site_id",
-    "device_id",
-    "gateway_id",
-    "hostname",
-    "tag_name",
-    "command_type",
-    "alarm_level",
-    "event_type",
-    "metric_name",
-];
+/// What goes by a topic or subject: each has a placeholder of its own, which stands last where a template
+/// doesn't say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Values; without `{tag_name}` one message carries a whole scan.
+    Telemetry,
+    /// Orders to a device.
+    Commands,
+    /// Alarms, by severity.
+    Alarms,
+    /// Events, by type.
+    Events,
+    /// Figures, by name.
+    Diagnostics,
+}
+
+impl Purpose {
+    /// The placeholder that no other has.
+    pub fn own(self) -> &'static str {
+        match self {
+            Self::Telemetry => "tag_name",
+            Self::Commands => "command_type",
+            Self::Alarms => "alarm_level",
+            Self::Events => "event_type",
+            Self::Diagnostics => "metric_name",
+        }
+    }
+
+    /// All that its templates may hold.
+    fn placeholders(self) -> [&'static str; 5] {
+        ["site_id", "device_id", "gateway_id", "hostname", self.own()]
+    }
+
+    /// Two that vary in one level can't be told apart: `{device_id}-{tag_name}` is `a-b-c` for two of them.
+    fn runs_together(self, key: &str, text: &str, separator: char) -> Option<Flaw> {
+        let varying = [self.own(), "device_id"].map(|name| format!("{{{name}}}"));
+        let count =
+            |level: &str| varying.iter().map(|name| level.matches(name.as_str()).count()).sum::<usize>();
+        let level = text.split(separator).find(|level| count(level) > 1)?;
+        let problem =
+            format!("has two ids in {level:?}, where they can't be told apart; put a {separator} between");
+        Some(flaw(key, problem))
+    }
+}
+
 /// What a client id may hold.
 pub const IN_CLIENT_IDS: &[&str] = &["hostname", "gateway_id", "site_id"];
 
@@ -48,23 +81,23 @@ pub fn placeholders(key: &str, text: &str, known: &[&str]) -> Option<Flaw> {
 }
 
 /// Checks an MQTT topic to publish on (MQTT 5.0, 4.7: no wildcards in a topic name).
-pub fn topic(key: &str, text: &str) -> Option<Flaw> {
+pub fn topic(purpose: Purpose, key: &str, text: &str) -> Option<Flaw> {
     if text.contains(['+', '#', '\0']) {
         return Some(flaw(
             key,
             "holds + or #, which are for subscriptions; use placeholders such as {device_id}",
         ));
     }
-    placeholders(key, text, IN_TOPICS)
+    placeholders(key, text, &purpose.placeholders()).or_else(|| purpose.runs_together(key, text, '/'))
 }
 
 /// Checks a NATS subject (tokens divided by dots, none empty, no white space, no wildcards).
-pub fn subject(key: &str, text: &str) -> Option<Flaw> {
+pub fn subject(purpose: Purpose, key: &str, text: &str) -> Option<Flaw> {
     let wrong = text.split('.').any(str::is_empty) || text.contains(['*', '>', ' ', '\t', '\0']);
     if wrong && !text.trim().is_empty() {
         return Some(flaw(key, "is no subject: tokens divided by single dots, without spaces, * or >"));
     }
-    placeholders(key, text, IN_TOPICS)
+    placeholders(key, text, &purpose.placeholders()).or_else(|| purpose.runs_together(key, text, '.'))
 }
 
 /// `scheme://host[:port]`; what stands in a URL isn't shown, since it may hold a password.
@@ -98,9 +131,9 @@ mod tests {
     #[test]
     fn the_topics_of_the_contract_are_templates() {
         for text in ["bifrost/telemetry/{site_id}/{device_id}/{tag_name}", "plain"] {
-            assert_eq!(topic("t", text), None, "{text}");
+            assert_eq!(topic(Purpose::Telemetry, "t", text), None, "{text}");
         }
-        assert_eq!(subject("s", "bifrost.telemetry.{site_id}.{device_id}"), None);
+        assert_eq!(subject(Purpose::Alarms, "s", "bifrost.alarms.{site_id}.{device_id}"), None);
     }
 
     #[test]
@@ -112,12 +145,14 @@ mod tests {
             ("a/{site_id", "a { without a }"),
             ("a}/b", "a { without a }"),
             ("a/{site_id}/#", "+ or #"),
+            ("a/{event_type}", "{event_type} is no placeholder here; there are {site_id}"),
+            ("a/{device_id}-{tag_name}", "two ids in \"{device_id}-{tag_name}\""),
         ] {
-            let (_, problem) = topic("t", text).expect(text);
+            let (_, problem) = topic(Purpose::Telemetry, "t", text).expect(text);
             assert!(problem.contains(part), "{text}: {problem}");
         }
         for text in ["a..b", ".a", "a.>", "a b"] {
-            assert!(subject("s", text).is_some(), "{text}");
+            assert!(subject(Purpose::Events, "s", text).is_some(), "{text}");
         }
     }
 

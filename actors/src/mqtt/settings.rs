@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     broker::{
         CommandSettings, DownsampleSettings, FilterSettings, Flaw, Secret, TlsSettings, below, flaw,
-        template::{IN_CLIENT_IDS, placeholders, topic, url},
+        template::{IN_CLIENT_IDS, Purpose, placeholders, topic, url},
         zero_durations, zero_numbers,
     },
     size::ByteSize,
@@ -265,12 +265,12 @@ impl MqttSettings {
 impl MqttTopics {
     fn flaws(&self) -> Vec<Flaw> {
         let topics = [
-            ("topics.telemetry", &self.telemetry),
-            ("topics.commands", &self.commands),
-            ("topics.alarms", &self.alarms),
-            ("topics.events", &self.events),
-            ("topics.diagnostics", &self.diagnostics),
+            (Purpose::Telemetry, "topics.telemetry", &self.telemetry),
+            (Purpose::Commands, "topics.commands", &self.commands),
+            (Purpose::Alarms, "topics.alarms", &self.alarms),
+            (Purpose::Events, "topics.events", &self.events),
+            (Purpose::Diagnostics, "topics.diagnostics", &self.diagnostics),
         ];
-        topics.into_iter().filter_map(|(key, text)| topic(key, text)).collect()
+        topics.into_iter().filter_map(|(purpose, key, text)| topic(purpose, key, text)).collect()
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     broker::{
         CommandSettings, DownsampleSettings, FilterSettings, Flaw, Secret, TlsSettings, below, flaw,
-        template::{IN_CLIENT_IDS, placeholders, subject, url},
+        template::{IN_CLIENT_IDS, Purpose, placeholders, subject, url},
         zero_durations, zero_numbers,
     },
     size::ByteSize,
@@ -227,13 +227,13 @@ impl NatsSettings {
         }
         flaws.extend(placeholders("client_id", &self.client_id, IN_CLIENT_IDS));
         let subjects = [
-            ("subjects.telemetry", &self.subjects.telemetry),
-            ("subjects.commands", &self.subjects.commands),
-            ("subjects.alarms", &self.subjects.alarms),
-            ("subjects.events", &self.subjects.events),
-            ("subjects.diagnostics", &self.subjects.diagnostics),
+            (Purpose::Telemetry, "subjects.telemetry", &self.subjects.telemetry),
+            (Purpose::Commands, "subjects.commands", &self.subjects.commands),
+            (Purpose::Alarms, "subjects.alarms", &self.subjects.alarms),
+            (Purpose::Events, "subjects.events", &self.subjects.events),
+            (Purpose::Diagnostics, "subjects.diagnostics", &self.subjects.diagnostics),
         ];
-        flaws.extend(subjects.into_iter().filter_map(|(key, text)| subject(key, text)));
+        flaws.extend(subjects.into_iter().filter_map(|(purpose, key, text)| subject(purpose, key, text)));
         flaws.extend(zero_durations([
             ("connect_timeout", self.connect_timeout),
             ("ping_interval", self.ping_interval),

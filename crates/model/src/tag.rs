@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DataType, Quality, Reason, Timestamp, Value};
 
-/// How much a tag matters to whoever carries it on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How much a tag matters to whoever carries it on, the least first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TagClass {
     /// Readings that come again (`QoS` 0).
