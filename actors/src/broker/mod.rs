@@ -4,15 +4,19 @@
 //! [spool](crate::spool) decides what is sent when and keeps what can't be, its session
 //! ([mqtt](crate::mqtt), [nats](crate::nats)) owns the connection.
 
+mod downsample;
+mod encode;
 mod messages;
 mod outgoing;
 mod pattern;
 mod requests;
 mod routes;
 mod segment;
+mod select;
 mod settings;
 pub mod template;
 
+pub use encode::{Counts, Encoder, as_historical, status};
 pub use messages::{Attach, Deliver, Detach, Outcome, Requeue, Settled, SpoolPorts, Ticket};
 pub use outgoing::{Class, Kind, Outgoing};
 pub use requests::{Answering, Reply, Request};

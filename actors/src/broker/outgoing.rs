@@ -45,7 +45,8 @@ pub struct Outgoing {
     pub seq: u64,
     /// How many values it carries.
     pub values: u32,
-    /// Distinguishes messages of one scan of one device for [`Self::id`]: the tag's id, empty for a whole scan.
+    /// Distinguishes messages of one scan of one device for [`Self::id`]: the tag's id, empty for a whole scan,
+    /// and for values of it that were held back, what let them go.
     pub part: Arc<str>,
     /// When it was made.
     pub made: Timestamp,

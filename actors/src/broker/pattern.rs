@@ -41,7 +41,7 @@ impl Pattern {
     /// With these ids; the empty device is the gateway.
     pub(super) fn fill(&self, device: &str, own: &str) -> String {
         let (device, own) = (self.dialect.escape_device(device), self.dialect.escape(own));
-        self.join(|level, text| level.iter().for_each(|part| text.push_str(part.text(&device, &own))))
+        self.join(|level, text| text.extend(level.iter().map(|part| part.text(&device, &own))))
     }
 
     /// For all devices: a wildcard takes the place of a whole level.
@@ -51,7 +51,7 @@ impl Pattern {
             if level.contains(&Part::Device) {
                 text.push_str(self.dialect.any());
             } else {
-                level.iter().for_each(|part| text.push_str(part.text("", &own)));
+                text.extend(level.iter().map(|part| part.text("", &own)));
             }
         })
     }
