@@ -24,7 +24,9 @@ use super::{
     store::{SetAside, StoreSettings},
 };
 use crate::{
-    broker::{Attach, Deliver, Detach, Encoder, Outcome, Outgoing, Requeue, Settled, SpoolPorts},
+    broker::{
+        Attach, Deliver, Detach, Encoder, Outcome, Outgoing, Requeue, Settled, SpoolPorts, as_historical,
+    },
     metrics::{Metrics, SessionMetrics},
     router::{EventSink, Filter, News, RouterPorts, Subscribe, SubscriberId, Topics, next_subscriber_id},
     supervised,
@@ -414,7 +416,8 @@ impl Handler<Requeue> for Spool {
     type Result = ();
 
     fn handle(&mut self, Requeue(message): Requeue, ctx: &mut Self::Context) {
-        self.accept(Outgoing { historical: true, ..message });
+        let payload = if message.historical { message.payload } else { as_historical(&message.payload) };
+        self.accept(Outgoing { payload, historical: true, ..message });
         self.pump(ctx);
     }
 }
@@ -436,6 +439,10 @@ impl Supervised for Spool {
     fn stop(&mut self, ctx: &mut Context<Self>) {
         if self.leaving.is_none() {
             self.leaving = Some(Instant::now() + FAREWELL);
+            let mut held_back = Vec::new();
+            self.encoder.flush(&mut held_back);
+            held_back.into_iter().for_each(|message| self.accept(message));
+            self.pump(ctx);
         }
         self.finish(Instant::now(), ctx);
     }

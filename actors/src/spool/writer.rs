@@ -15,7 +15,7 @@ use super::{
     settings::OnFull,
     store::{Appended, Dropped, Pending, ReadBlock, StoreError, StoreStats},
 };
-use crate::broker::Outgoing;
+use crate::broker::{Outgoing, as_historical};
 
 /// Payload that goes to disk in one commit, about.
 const CHUNK: usize = 256 << 10;
@@ -324,7 +324,8 @@ impl Spool {
         if self.outbox.has_in_hand(block.id) {
             return;
         }
-        if self.outbox.take_block(block.id, block.messages) {
+        let messages = block.messages.into_iter().map(late).collect();
+        if self.outbox.take_block(block.id, messages) {
             self.disk.released.push(block.id);
         }
     }
@@ -436,6 +437,14 @@ impl Spool {
             ctx.stop();
         }));
     }
+}
+
+/// What comes from disk says that it is late.
+fn late(message: Outgoing) -> Outgoing {
+    if message.historical {
+        return message;
+    }
+    Outgoing { payload: as_historical(&message.payload), historical: true, ..message }
 }
 
 fn chunks(messages: Vec<Arc<Outgoing>>) -> Vec<Vec<Arc<Outgoing>>> {
