@@ -1,3 +1,5 @@
+mod examples;
+
 use bifrost_model::{Alarm, AlarmState, DataType, Event, Quality, Reading, Reason, Severity, TagClass};
 use bifrost_model::{TagInfo, Timestamp, Value};
 use bytes::Bytes;
