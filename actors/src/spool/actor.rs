@@ -21,7 +21,8 @@ use super::{
     messages::{ReportSpool, SpoolDesk, SpoolReport},
     outbox::{Outbox, Window, is_kept},
     settings::{Mode, SpoolSettings},
-    store::{SetAside, StoreSettings},
+    store::{Dropped, SetAside, StoreSettings},
+    writer::DiskState,
 };
 use crate::{
     broker::{
@@ -84,7 +85,7 @@ async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String
         segment_bytes: parts.settings.segment(),
         on_full: parts.settings.on_full,
     };
-    let (disk, set_aside) = Disk::open(parts.folder.clone(), settings).await?;
+    let (disk, stats, set_aside) = Disk::open(parts.folder.clone(), settings).await?;
     let capacity = mailbox.capacity();
     Ok(Child::new(capacity, |ctx| {
         let address = ctx.address();
@@ -95,7 +96,7 @@ async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String
         });
         let desk =
             parts.desk.set(SpoolDesk { report: address.clone().recipient(), requeue: address.recipient() });
-        let mut spool = Spool::new(parts, disk, mailbox, (ports, desk));
+        let mut spool = Spool::new(parts, DiskState::new(disk, stats), mailbox, (ports, desk));
         spool.tell_set_aside(&set_aside);
         spool
     }))
@@ -129,7 +130,7 @@ pub(super) struct Spool {
     descriptions: VecDeque<Arc<DeviceTags>>,
     pub(super) pumping: bool,
     pub(super) losses: Losses,
-    pub(super) disk: super::writer::DiskState,
+    pub(super) disk: DiskState,
     next_expiry: Instant,
     pub(super) leaving: Option<Instant>,
 }
@@ -137,7 +138,7 @@ pub(super) struct Spool {
 impl Spool {
     fn new(
         parts: Parts,
-        disk: Disk,
+        disk: DiskState,
         mailbox: Arc<MailboxStats>,
         addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>),
     ) -> Self {
@@ -163,7 +164,7 @@ impl Spool {
             descriptions: VecDeque::new(),
             pumping: false,
             losses,
-            disk: super::writer::DiskState::new(disk),
+            disk,
             next_expiry: now + EXPIRE,
             leaving: None,
             parts,
@@ -214,7 +215,7 @@ impl Spool {
                 message.into_iter().for_each(|message| self.outbox.push(Arc::new(message), None));
             }
             News::Missed(count) => {
-                let dropped = super::store::Dropped { messages: count, ..Default::default() };
+                let dropped = Dropped { messages: count, ..Default::default() };
                 let reason = "this broker's thread was too busy to take them (limits.broker_mailbox)";
                 self.losses.count(dropped, reason, Instant::now());
             }
@@ -286,15 +287,19 @@ impl Spool {
     }
 
     pub(super) fn tell_set_aside(&mut self, set_aside: &[SetAside]) {
-        for SetAside { file, reason } in set_aside {
+        for SetAside { file, reason, lost } in set_aside {
             let message = format!(
-                "a file of the spool for {} is damaged ({reason}) and was moved to {}; what it held isn't sent",
+                "a file of the spool for {} is damaged ({reason}) and is kept as {}; what can't be read isn't sent",
                 self.parts.session,
                 file.display()
             );
-            let data = serde_json::json!({ "session": self.parts.session, "file": file, "reason": reason });
+            let data = serde_json::json!({
+                "session": self.parts.session, "file": file, "reason": reason, "messages": lost.messages,
+                "values": lost.values,
+            });
             let event = Event::new("", "spool_damaged", Severity::Error, message).with(data);
             self.parts.events.record(event);
+            self.losses.count(lost.clone(), "a file of the spool is damaged", Instant::now());
         }
     }
 

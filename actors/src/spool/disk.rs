@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::store::{SetAside, Store, StoreError, StoreSettings};
+use super::store::{SetAside, Store, StoreError, StoreSettings, StoreStats};
 
 /// The store on disk.
 #[derive(Clone)]
@@ -16,11 +16,12 @@ impl Disk {
     pub(super) async fn open(
         folder: PathBuf,
         settings: StoreSettings,
-    ) -> Result<(Self, Vec<SetAside>), String> {
+    ) -> Result<(Self, StoreStats, Vec<SetAside>), String> {
         let open = actix_rt::task::spawn_blocking(move || Store::open(&folder, settings));
         let opened = open.await.map_err(|error| error.to_string())?;
         let (store, set_aside) = opened.map_err(|error| error.to_string())?;
-        Ok((Self(Arc::new(Mutex::new(store))), set_aside))
+        let stats = store.stats();
+        Ok((Self(Arc::new(Mutex::new(store))), stats, set_aside))
     }
 
     /// Runs an operation. Those that are begun together may run in any order.
@@ -35,7 +36,7 @@ impl Disk {
         async move {
             match running.await {
                 Ok(outcome) => outcome,
-                Err(error) => Err(StoreError::Aborted(error.to_string())),
+                Err(error) => Err(StoreError::Io { path: PathBuf::from("spool"), reason: error.to_string() }),
             }
         }
     }

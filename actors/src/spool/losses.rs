@@ -8,13 +8,39 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::store::Dropped;
+use super::store::{Dropped, Ranges};
 use crate::{broker::Outgoing, router::EventSink};
 
+/// Ranges that are named; beyond, only figures are told.
+const NAMED_RANGES: usize = 1000;
 /// Losses of this long make one event.
 const GATHER: Duration = Duration::from_secs(5);
 /// Without a loss for so long the alarm is cleared.
 const CALM: Duration = Duration::from_secs(30);
+
+impl Dropped {
+    /// These messages.
+    pub(super) fn of(messages: &[Arc<Outgoing>]) -> Self {
+        let mut ranges = Ranges::new(NAMED_RANGES);
+        for message in messages.iter().filter(|message| message.seq > 0) {
+            ranges.add(&message.device, message.seq, message.seq);
+        }
+        let values = messages.iter().map(|message| u64::from(message.values)).sum();
+        let truncated = ranges.truncated();
+        Self { messages: messages.len() as u64, values, device_ranges: ranges.into_list(), truncated }
+    }
+
+    /// These too.
+    pub(super) fn merge(&mut self, other: Self) {
+        let mut ranges = Ranges::new(NAMED_RANGES);
+        let all = self.device_ranges.drain(..).chain(other.device_ranges);
+        all.for_each(|(device, from, to)| ranges.add(&device, from, to));
+        self.messages += other.messages;
+        self.values += other.values;
+        self.truncated |= other.truncated || ranges.truncated();
+        self.device_ranges = ranges.into_list();
+    }
+}
 
 /// The last loss.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -111,7 +137,7 @@ impl Losses {
             format!("{messages} messages with {values} values for {} were lost: {reason}", self.session);
         let data = json!({
             "session": self.session, "messages": messages, "values": values, "reason": reason,
-            "ranges": ranges, "ranges_truncated": dropped.device_ranges.len() > 100,
+            "ranges": ranges, "ranges_truncated": dropped.truncated || dropped.device_ranges.len() > 100,
         });
         self.events.record(Event::new("", "spool_dropped", Severity::Error, text).with(data));
     }

@@ -53,7 +53,7 @@ pub(super) struct DiskState {
 }
 
 impl DiskState {
-    pub(super) fn new(disk: Disk) -> Self {
+    pub(super) fn new(disk: Disk, stats: StoreStats) -> Self {
         Self {
             disk,
             waiting: VecDeque::new(),
@@ -68,7 +68,7 @@ impl DiskState {
             epoch: 0,
             retry_at: None,
             error: None,
-            stats: StoreStats::default(),
+            stats,
             parting: false,
         }
     }
@@ -221,6 +221,7 @@ impl Spool {
     fn on_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, appended: Appended) {
         let now = Instant::now();
         self.disk_works();
+        self.tell_set_aside(&appended.set_aside);
         let full = "the spool is full (messaging.spool.max_bytes), the oldest make room";
         for dropped in appended.dropped {
             self.losses.count(dropped, full, now);
@@ -243,7 +244,7 @@ impl Spool {
 
     /// What the disk doesn't take goes out without it if it can, and waits in memory if not.
     fn on_not_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, error: &StoreError) {
-        if matches!(error, StoreError::Full) {
+        if matches!(error, StoreError::Full { .. }) {
             if first && self.carrier.is_some() {
                 chunk.into_iter().for_each(|message| self.outbox.push(message, None));
             } else {
