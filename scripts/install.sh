@@ -85,6 +85,8 @@ need_to_test() {
     need pkg-config "finds libmodbus" have pkg-config
     need libmodbus-dev "the C Modbus server and client that we test against" pkg-config --exists libmodbus
     need mbpoll "a Modbus client for tries by hand" have mbpoll
+    need nats-server "the NATS server of an older kind (2.9) that we test against" test -x /usr/sbin/nats-server
+    need openssl "makes certificates for tests" have openssl
     need python3-venv "virtual environment for the Python test servers" python3 -c 'import ensurepip, venv'
 }
 

@@ -144,6 +144,11 @@ impl Plant {
         until("a router", || self.shared.router.get().is_some()).await;
     }
 
+    /// Where events are reported.
+    pub fn events(&self) -> &EventSink {
+        &self.shared.events
+    }
+
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics

@@ -1,0 +1,111 @@
+//! Requests that come by NATS: each is answered to whoever asks, and a storm of them is refused.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use bifrost_model::Timestamp;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use nats::{Client, HeaderMap, Message, Subject, Subscriber};
+use serde_json::json;
+
+use crate::broker::{Answering, Reply, Request};
+
+/// Which subjects commands come on, and what they say.
+pub trait CommandRoutes: Send + Sync {
+    /// Subjects to subscribe to, with `*`.
+    fn subscriptions(&self) -> Vec<String>;
+
+    /// The device, decoded, and what is asked for; `None` where the subject can't be understood.
+    fn command(&self, subject: &str) -> Option<(Option<String>, String)>;
+}
+
+/// Answers requests.
+pub(super) struct Incoming {
+    pub(super) session: Arc<str>,
+    pub(super) client: Client,
+    pub(super) answering: Answering,
+    pub(super) routes: Arc<dyn CommandRoutes>,
+    pub(super) max_pending: usize,
+    pub(super) pending: Rc<Cell<usize>>,
+    pub(super) answered: Cell<u64>,
+    pub(super) turned_away: Cell<u64>,
+}
+
+/// One request that is being answered.
+struct Pending(Rc<Cell<usize>>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl Incoming {
+    /// Takes requests for as long as the connection stands. What arrives beyond the bound is refused one by one,
+    /// so that a storm meets the subscriptions' bounded buffers and nothing else.
+    pub(super) async fn take_all(self: Rc<Self>, subscribers: Vec<Subscriber>) {
+        let mut requests = stream::select_all(subscribers);
+        while let Some(message) = requests.next().await {
+            if self.pending.get() < self.max_pending {
+                self.answer(message);
+            } else {
+                self.turn_away(message).await;
+            }
+        }
+    }
+
+    fn answer(&self, message: Message) {
+        self.pending.set(self.pending.get() + 1);
+        self.answered.set(self.answered.get() + 1);
+        let pending = Pending(Rc::clone(&self.pending));
+        let (answer, client) = ((self.answering)(self.request(&message)), self.client.clone());
+        actix_rt::spawn(async move {
+            let reply = answer.await;
+            send(&client, message.reply, reply).await;
+            drop(pending);
+        });
+    }
+
+    fn request(&self, message: &Message) -> Request {
+        let (device_id, verb) = self.routes.command(&message.subject).unwrap_or_default();
+        Request {
+            session: Arc::clone(&self.session),
+            topic: Arc::from(message.subject.as_str()),
+            device_id,
+            verb,
+            payload: message.payload.clone(),
+            wants_reply: message.reply.is_some(),
+        }
+    }
+
+    async fn turn_away(&self, message: Message) {
+        self.turned_away.set(self.turned_away.get() + 1);
+        let error = format!("{} requests are being answered already; send it again later", self.max_pending);
+        let payload = json!({ "status": "rejected", "error": error, "timestamp": Timestamp::now() });
+        let reply =
+            Reply { payload: Bytes::from(payload.to_string()), error: Some("too many requests".to_owned()) };
+        send(&self.client, message.reply, reply).await;
+    }
+}
+
+/// Sends an answer, with the headers that NATS services use for errors (ADR-32). Who named no place for it gets
+/// none.
+async fn send(client: &Client, to: Option<Subject>, reply: Reply) {
+    let Some(to) = to else { return };
+    let sent = match reply.error {
+        Some(error) => client.publish_with_headers(to, error_headers(&error), reply.payload).await,
+        None => client.publish(to, reply.payload).await,
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "an answer couldn't be sent");
+    }
+}
+
+fn error_headers(error: &str) -> HeaderMap {
+    let code = if error == "too many requests" { "429" } else { "400" };
+    let mut headers = HeaderMap::new();
+    // A header's value is one line.
+    headers.insert("Nats-Service-Error", error.replace(['\r', '\n'], " "));
+    headers.insert("Nats-Service-Error-Code", code);
+    headers
+}
