@@ -1,7 +1,7 @@
 //! The session's life: connect, attach to the spool, carry, end when the connection does.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::{
         Arc,
@@ -127,8 +127,12 @@ async fn subscribe(parts: &Parts, connection: &Connection) -> Result<Vec<Subscri
     Ok(subscribers)
 }
 
+/// What the client library tells of the connection.
+type Heard = Rc<RefCell<UnboundedReceiver<Event>>>;
+
 struct NatsSession {
     parts: Parts,
+    events: Heard,
     session: Rc<Session>,
     incoming: Rc<Incoming>,
     commands: Vec<Subscriber>,
@@ -147,7 +151,8 @@ impl NatsSession {
         let Ready { connection: Connection { client, events, server }, stream, inbox, commands } = ready;
         let (wanted, outcome) = stream.unzip();
         // The order matters: a barrier that came back is looked at after what was denied before it.
-        ctx.add_stream(as_stream(events.into_receiver()));
+        let events = Rc::new(RefCell::new(events.into_receiver()));
+        ctx.add_stream(as_stream(Rc::clone(&events)).ready_chunks(MAX_CHUNK));
         ctx.add_stream(inbox.1.ready_chunks(MAX_CHUNK));
         let session = Session::new(Setup {
             client: client.clone(),
@@ -179,6 +184,7 @@ impl NatsSession {
             lame_duck: false,
             looking_up: false,
             stopping: false,
+            events,
             parts,
         }
     }
@@ -227,6 +233,23 @@ impl NatsSession {
     fn lost(&self, ctx: &mut Context<Self>) {
         let (server, problem) = (self.session.server.clone(), self.complaint.clone());
         self.end(&NatsError::Lost { server, problem }, ctx);
+    }
+
+    fn on_event(&mut self, event: Event, ctx: &mut Context<Self>) {
+        match event {
+            Event::ServerError(ServerError::Other(text)) => match denial(&text) {
+                Some((action, subject)) => self.on_denial(action, subject, ctx),
+                None => self.complaint = Some(text),
+            },
+            Event::ServerError(error) => self.complaint = Some(error.to_string()),
+            Event::Disconnected | Event::Closed => self.lost(ctx),
+            Event::SlowConsumer(_) => self.session.counts.slow_consumer.add(),
+            Event::LameDuckMode => {
+                self.lame_duck = true;
+                self.complaint = Some("the server is about to shut down".to_owned());
+            }
+            Event::Connected | Event::Draining | Event::ClientError(_) => {}
+        }
     }
 
     fn on_denial(&self, action: &'static str, subject: &str, ctx: &mut Context<Self>) {
@@ -315,8 +338,19 @@ fn next_incarnation() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-fn as_stream(mut events: UnboundedReceiver<Event>) -> impl futures_util::Stream<Item = Event> {
-    stream::poll_fn(move |cx| events.poll_recv(cx))
+fn as_stream(events: Heard) -> impl futures_util::Stream<Item = Event> {
+    stream::poll_fn(move |cx| events.borrow_mut().poll_recv(cx))
+}
+
+/// Waits until what the server denied before something else that has arrived is known: it takes another way,
+/// through a task of the client library.
+async fn catch_up(events: Heard) {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    while !events.borrow().is_empty() {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn in_words(outcome: &streams::Outcome) -> String {
@@ -369,13 +403,11 @@ impl StreamHandler<Vec<Message>> for NatsSession {
     fn handle(&mut self, messages: Vec<Message>, ctx: &mut Self::Context) {
         if let Some(barrier) = self.session.on_inbox(&messages) {
             let session = Rc::clone(&self.session);
-            // What was denied before the barrier takes another way, through two more tasks.
-            let passing = async {
-                for _ in 0..3 {
-                    tokio::task::yield_now().await;
-                }
-            };
-            ctx.spawn(passing.into_actor(self).map(move |(), _, _| session.pass_barrier(barrier)));
+            ctx.spawn(
+                catch_up(Rc::clone(&self.events))
+                    .into_actor(self)
+                    .map(move |(), _, _| session.pass_barrier(barrier)),
+            );
         }
         self.look_up(ctx);
     }
@@ -385,21 +417,10 @@ impl StreamHandler<Vec<Message>> for NatsSession {
     }
 }
 
-impl StreamHandler<Event> for NatsSession {
-    fn handle(&mut self, event: Event, ctx: &mut Self::Context) {
-        match event {
-            Event::ServerError(ServerError::Other(text)) => match denial(&text) {
-                Some((action, subject)) => self.on_denial(action, subject, ctx),
-                None => self.complaint = Some(text),
-            },
-            Event::ServerError(error) => self.complaint = Some(error.to_string()),
-            Event::Disconnected | Event::Closed => self.lost(ctx),
-            Event::SlowConsumer(_) => self.session.counts.slow_consumer.add(),
-            Event::LameDuckMode => {
-                self.lame_duck = true;
-                self.complaint = Some("the server is about to shut down".to_owned());
-            }
-            Event::Connected | Event::Draining | Event::ClientError(_) => {}
+impl StreamHandler<Vec<Event>> for NatsSession {
+    fn handle(&mut self, events: Vec<Event>, ctx: &mut Self::Context) {
+        for event in events {
+            self.on_event(event, ctx);
         }
     }
 

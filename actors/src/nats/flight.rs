@@ -35,6 +35,8 @@ pub(super) struct Flight {
     barrier: u64,
     /// The last barrier that came back.
     passed: Option<u64>,
+    /// What is before this barrier may have been denied.
+    doubted: Option<u64>,
     /// Messages since the last barrier.
     since_barrier: usize,
 }
@@ -111,11 +113,22 @@ impl Flight {
         token
     }
 
-    /// A barrier came back: everything before it has been processed.
-    pub(super) fn pass_barrier(&mut self, number: u64) -> Vec<Out> {
+    /// A barrier came back: everything before it has been processed. Answers what is certain, and what is in doubt.
+    pub(super) fn pass_barrier(&mut self, number: u64) -> (Vec<Out>, Vec<Out>) {
         self.passed = self.passed.max(Some(number));
         let passed = self.unacknowledged.partition_point(|(barrier, _)| *barrier <= number);
-        self.unacknowledged.drain(..passed).map(|(_, out)| out).collect()
+        let (mut certain, mut doubtful) = (Vec::new(), Vec::new());
+        for (barrier, out) in self.unacknowledged.drain(..passed) {
+            let side =
+                if self.doubted.is_some_and(|last| barrier <= last) { &mut doubtful } else { &mut certain };
+            side.push(out);
+        }
+        (certain, doubtful)
+    }
+
+    /// What is out and nothing acknowledges may have been denied.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = Some(self.barrier);
     }
 
     /// Whether a barrier has come back.
@@ -213,8 +226,21 @@ mod tests {
         flight.begin_unacknowledged(out(1, "a"));
         let first = number(flight.raise_barrier());
         flight.begin_unacknowledged(out(2, "a"));
-        let passed: Vec<_> = flight.pass_barrier(first).into_iter().map(|out| out.ticket).collect();
+        let passed: Vec<_> = flight.pass_barrier(first).0.into_iter().map(|out| out.ticket).collect();
         assert_eq!((passed, flight.len(), flight.since_barrier()), (vec![1], 1, 1));
+    }
+
+    #[test]
+    fn what_was_out_when_doubts_arose_is_not_certain() {
+        let mut flight = Flight::default();
+        flight.begin_unacknowledged(out(1, "a"));
+        flight.doubt();
+        let first = number(flight.raise_barrier());
+        flight.begin_unacknowledged(out(2, "a"));
+        let second = number(flight.raise_barrier());
+        let (certain, doubtful) = flight.pass_barrier(first);
+        assert_eq!((certain.len(), doubtful.len()), (0, 1));
+        assert_eq!(flight.pass_barrier(second).0.len(), 1);
     }
 
     #[test]

@@ -29,7 +29,8 @@ use crate::broker::{Kind, Outcome, Outgoing, Settled, SpoolPorts, Ticket};
 const PAUSE: Duration = Duration::from_millis(500);
 /// Most subjects that are remembered as denied; of others each message is tried.
 const MAX_DENIED: usize = 4096;
-/// The client library passes on at most 128 errors that arrive at once: near that, some may be missing.
+/// The client library passes on at most 128 errors that arrive at once: near that, some may be missing, and
+/// nothing that is out counts as delivered.
 const MANY_DENIALS: usize = 100;
 /// What the protocol adds to a payload beside the header's values.
 const HEADERS: usize = 1024;
@@ -64,7 +65,7 @@ pub(super) struct Session {
     /// What no stream took.
     orphans: RefCell<Vec<Out>>,
     denied: RefCell<HashSet<String>>,
-    denials_since_barrier: Cell<usize>,
+    recent_denials: Cell<usize>,
     pub(super) counts: Counts,
 }
 
@@ -123,7 +124,7 @@ impl Session {
             later: RefCell::default(),
             orphans: RefCell::default(),
             denied: RefCell::default(),
-            denials_since_barrier: Cell::default(),
+            recent_denials: Cell::default(),
             counts: Counts::default(),
         }
     }
@@ -306,14 +307,11 @@ impl Session {
 
     /// The server has processed all that was sent before a barrier; what it denied of that is known by now.
     pub(super) fn pass_barrier(&self, number: u64) {
-        let passed = self.flight.borrow_mut().pass_barrier(number);
-        if self.denials_since_barrier.replace(0) >= MANY_DENIALS {
-            let now = Instant::now();
-            for out in &passed {
-                self.hold(out, "among many that were denied".to_owned(), now);
-            }
-        } else {
-            self.settle(passed.into_iter().map(|out| (out, Outcome::Delivered)));
+        let (certain, doubtful) = self.flight.borrow_mut().pass_barrier(number);
+        self.settle(certain.into_iter().map(|out| (out, Outcome::Delivered)));
+        let now = Instant::now();
+        for out in &doubtful {
+            self.hold(out, "the server denied many others at the same time".to_owned(), now);
         }
         self.heard(Instant::now());
         self.changed.notify_waiters();
@@ -348,7 +346,11 @@ impl Session {
 
     /// The server doesn't permit publishing to a subject; answers whether that is news.
     pub(super) fn deny(&self, subject: &str) -> bool {
-        self.denials_since_barrier.set(self.denials_since_barrier.get() + 1);
+        self.recent_denials.set(self.recent_denials.get() + 1);
+        if self.recent_denials.get() >= MANY_DENIALS {
+            self.recent_denials.set(0);
+            self.flight.borrow_mut().doubt();
+        }
         self.counts.denied.add();
         let out = self.flight.borrow_mut().take_subject(subject);
         self.settle(out.into_iter().map(|out| (out, Outcome::Refused(not_permitted()))));

@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub(crate) enum Version {
     /// The 2.9 of Debian 12, as it stands in plants.
     Debian,
     /// A new one.
@@ -20,7 +20,7 @@ pub enum Version {
 }
 
 impl Version {
-    pub const BOTH: [Self; 2] = [Self::Debian, Self::New];
+    pub(crate) const BOTH: [Self; 2] = [Self::Debian, Self::New];
 
     fn binary(self) -> PathBuf {
         let path = match self {
@@ -33,12 +33,12 @@ impl Version {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// One server with a configuration of its own.
-pub struct Server {
+pub(crate) struct Server {
     version: Version,
     folder: TempDir,
     port: u16,
@@ -47,11 +47,11 @@ pub struct Server {
 
 impl Server {
     /// Starts one; `$FOLDER` in the configuration is a folder of its own.
-    pub async fn start(version: Version, config: &str) -> Self {
+    pub(crate) async fn start(version: Version, config: &str) -> Self {
         Self::start_on(version, free_port(), config).await
     }
 
-    pub async fn start_on(version: Version, port: u16, config: &str) -> Self {
+    pub(crate) async fn start_on(version: Version, port: u16, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = config.replace("$FOLDER", folder.path().to_str().unwrap());
         std::fs::write(folder.path().join("conf"), format!("listen: 127.0.0.1:{port}\n{config}\n")).unwrap();
@@ -62,11 +62,11 @@ impl Server {
     }
 
     /// With `JetStream`.
-    pub async fn with_jetstream(version: Version) -> Self {
+    pub(crate) async fn with_jetstream(version: Version) -> Self {
         Self::start(version, JETSTREAM).await
     }
 
-    pub fn launch(&mut self) {
+    pub(crate) fn launch(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
         let log = log.unwrap();
         let process = Command::new(self.version.binary())
@@ -78,7 +78,7 @@ impl Server {
         self.process = Some(process.unwrap());
     }
 
-    pub async fn until_up(&self) {
+    pub(crate) async fn until_up(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !self.is_up().await {
             assert!(Instant::now() < deadline, "the server doesn't start:\n{}", self.log());
@@ -92,27 +92,27 @@ impl Server {
         stream.read_exact(&mut first).await.is_ok() && &first == b"INFO"
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.address())
     }
 
     /// Ends it at once.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
@@ -123,10 +123,10 @@ impl Drop for Server {
     }
 }
 
-pub const JETSTREAM: &str = r#"jetstream { store_dir: "$FOLDER/js" }"#;
+pub(crate) const JETSTREAM: &str = r#"jetstream { store_dir: "$FOLDER/js" }"#;
 
 /// Three servers that know each other.
-pub async fn cluster(version: Version) -> Vec<Server> {
+pub(crate) async fn cluster(version: Version) -> Vec<Server> {
     let ports: Vec<_> = (0..6).map(|_| free_port()).collect();
     let routes: Vec<_> = ports[3..].iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
     let mut servers = Vec::new();

@@ -12,15 +12,15 @@ use bifrost_actors::{
 };
 
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     queue: VecDeque<(Ticket, Arc<Outgoing>)>,
     out: BTreeMap<Ticket, Arc<Outgoing>>,
     session: Option<Attach>,
     next: Ticket,
-    pub outcomes: BTreeMap<Ticket, Outcome>,
-    pub again: Vec<String>,
-    pub attached: usize,
-    pub detached: usize,
+    pub(crate) outcomes: BTreeMap<Ticket, Outcome>,
+    pub(crate) again: Vec<String>,
+    pub(crate) attached: usize,
+    pub(crate) detached: usize,
     pub max_payload: Option<usize>,
 }
 
@@ -44,24 +44,24 @@ impl State {
 
 /// A handle on the spool.
 #[derive(Clone)]
-pub struct Spool {
-    pub state: Arc<Mutex<State>>,
-    pub slot: Slot<SpoolPorts>,
+pub(crate) struct Spool {
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) slot: Slot<SpoolPorts>,
 }
 
-pub struct FakeSpool(Arc<Mutex<State>>, Option<Tenancy<SpoolPorts>>);
+pub(crate) struct FakeSpool(Arc<Mutex<State>>, Option<Tenancy<SpoolPorts>>);
 
 impl Actor for FakeSpool {
     type Context = Context<Self>;
 }
 
 impl Spool {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: Arc::default(), slot: Slot::empty() }
     }
 
     /// Moves an actor in.
-    pub fn start(&self) -> Addr<FakeSpool> {
+    pub(crate) fn start(&self) -> Addr<FakeSpool> {
         FakeSpool::create(|ctx| {
             let (attach, detach, settled) =
                 (ctx.address().recipient(), ctx.address().recipient(), ctx.address().recipient());
@@ -70,7 +70,7 @@ impl Spool {
     }
 
     /// Hands messages over; answers their tickets.
-    pub fn send(&self, messages: impl IntoIterator<Item = Outgoing>) -> Vec<Ticket> {
+    pub(crate) fn send(&self, messages: impl IntoIterator<Item = Outgoing>) -> Vec<Ticket> {
         let mut state = self.state.lock().unwrap();
         let mut tickets = Vec::new();
         for message in messages {
@@ -83,15 +83,15 @@ impl Spool {
         tickets
     }
 
-    pub fn settled(&self) -> usize {
+    pub(crate) fn settled(&self) -> usize {
         self.state.lock().unwrap().outcomes.len()
     }
 
-    pub fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
+    pub(crate) fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
         self.state.lock().unwrap().outcomes.get(&ticket).cloned()
     }
 
-    pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock().unwrap())
     }
 }
@@ -146,7 +146,7 @@ impl Handler<Settled> for FakeSpool {
 /// The spool's actor goes, and leaves its slot.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Leave;
+pub(crate) struct Leave;
 
 impl Handler<Leave> for FakeSpool {
     type Result = ();
