@@ -9,12 +9,16 @@
     reason = "a test's tool fails the test when it can't do its work"
 )]
 
+mod fake_spool;
+mod mqtt;
 mod plant;
 mod probe;
 mod script;
 mod universe;
 mod watcher;
 
+pub use fake_spool::FakeSpool;
+pub use mqtt::{MqttParts, STATUS_TOPIC, mqtt_session, outgoing};
 pub use plant::{FakeDevice, Plant, adopt, device_settings, everything_of};
 pub use probe::{Birthplace, Probe, Trick};
 pub use script::{Mode, Script, WriteOutcome};

@@ -1,0 +1,96 @@
+//! What Paho's threads leave for the session.
+//!
+//! They hold a lock that all sessions share, so they put things down here and never wait.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    task::Context,
+};
+
+use futures_util::task::AtomicWaker;
+use mqtt::Message;
+use paho_mqtt as mqtt;
+
+/// Larger requests aren't taken: a command is a few hundred bytes.
+pub(super) const MAX_REQUEST: usize = 256 * 1024;
+
+/// Where Paho's threads put what arrives.
+pub(super) struct Inbox {
+    capacity: usize,
+    state: Mutex<Found>,
+    waker: AtomicWaker,
+}
+
+/// What was put there since it was last looked into.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Messages, in the order in which they arrived.
+    pub(super) messages: VecDeque<Message>,
+    /// Messages that found the inbox full, or were too large for it.
+    pub(super) missed: u64,
+    /// Why the connection is no more.
+    pub(super) lost: Option<String>,
+}
+
+impl Inbox {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, state: Mutex::default(), waker: AtomicWaker::new() }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Found)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.waker.wake();
+    }
+
+    pub(super) fn arrived(&self, message: Message) {
+        self.change(|state| {
+            if state.messages.len() < self.capacity && message.payload().len() <= MAX_REQUEST {
+                state.messages.push_back(message);
+            } else {
+                state.missed += 1;
+            }
+        });
+    }
+
+    /// The first reason stands.
+    pub(super) fn lost(&self, reason: String) {
+        self.change(|state| {
+            state.lost.get_or_insert(reason);
+        });
+    }
+
+    /// Takes what is there; whoever polls is woken when there is more.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Found {
+        self.waker.register(cx.waker());
+        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_full_inbox_counts_what_it_does_not_take() {
+        let inbox = Inbox::new(2);
+        for _ in 0..3 {
+            inbox.arrived(Message::new("t", "x", 1));
+        }
+        inbox.arrived(Message::new("t", vec![0; MAX_REQUEST + 1], 1));
+        let found = inbox.poll(&Context::from_waker(Waker::noop()));
+        assert_eq!((found.messages.len(), found.missed), (2, 2));
+        assert!(inbox.poll(&Context::from_waker(Waker::noop())).messages.is_empty());
+    }
+
+    #[test]
+    fn the_first_reason_of_a_loss_stands() {
+        let inbox = Inbox::new(2);
+        inbox.lost("said by the broker".to_owned());
+        inbox.lost("closed".to_owned());
+        let found = inbox.poll(&Context::from_waker(Waker::noop()));
+        assert_eq!(found.lost.as_deref(), Some("said by the broker"));
+    }
+}

@@ -1,0 +1,241 @@
+//! Requests that arrive as messages, and their answers.
+//!
+//! Knows nothing of what is asked: that is the affair of whoever answers. MQTT 5 names a topic for the answer;
+//! where none is named nothing is published, and the caller finds the result among the device's events.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, future::BoxFuture, stream::FuturesUnordered};
+use mqtt::{Message, MessageBuilder, Properties, PropertyCode};
+use paho_mqtt as mqtt;
+use serde_json::json;
+
+use crate::broker::{Answering, Reply, Request};
+
+/// Which topics carry commands, and what they mean.
+pub(crate) trait CommandRoutes: Send + Sync {
+    /// What to subscribe to.
+    fn subscriptions(&self) -> Vec<String>;
+    /// The device, where one is named that can be decoded, and the verb; `None`: no topic of a command.
+    fn command(&self, topic: &str) -> Option<(Option<String>, String)>;
+}
+
+/// An answer on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) to: ReplyTo,
+    pub(super) payload: Bytes,
+}
+
+/// Where an answer is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReplyTo {
+    pub(super) topic: String,
+    correlation: Option<Vec<u8>>,
+}
+
+impl ReplyTo {
+    /// Where a message wants its answer. A topic with wildcards can't be published on.
+    fn of(message: &Message) -> Option<Self> {
+        let properties = message.properties();
+        let topic = properties.get_string(PropertyCode::ResponseTopic)?;
+        let usable = !topic.is_empty() && !topic.contains(['+', '#', '\0']);
+        let correlation = properties.get_binary(PropertyCode::CorrelationData);
+        // The binding hands out signed bytes on some machines.
+        let correlation =
+            correlation.map(|data| data.into_iter().flat_map(|byte| byte.to_ne_bytes()).collect());
+        usable.then_some(Self { topic, correlation })
+    }
+
+    /// What the answer says beside its payload.
+    pub(super) fn properties(&self) -> Properties {
+        let mut properties = Properties::new();
+        if let Some(correlation) = &self.correlation {
+            // Can't fail: the property is of this kind.
+            let _ = properties.push_binary(PropertyCode::CorrelationData, correlation.clone());
+        }
+        properties
+    }
+}
+
+impl Answer {
+    /// As a packet.
+    pub(super) fn packet(&self, qos: u8) -> Message {
+        MessageBuilder::new()
+            .topic(self.to.topic.as_str())
+            .payload(&*self.payload)
+            .qos(i32::from(qos))
+            .properties(self.to.properties())
+            .finalize()
+    }
+
+    fn refusal(to: ReplyTo, reason: &str) -> Self {
+        let payload = json!({ "status": "rejected", "error": reason }).to_string();
+        Self { to, payload: payload.into() }
+    }
+}
+
+/// What became of a message that arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It isn't for the gateway.
+    Foreign,
+    /// The broker had kept it: nobody knows for how long.
+    Stale,
+    /// It is being answered.
+    Pending,
+    /// It can't be now; the answer says so, if one is wanted.
+    Refused(Option<Answer>),
+}
+
+/// Requests that are being answered.
+pub(super) struct Requests {
+    session: Arc<str>,
+    max: usize,
+    routes: Arc<dyn CommandRoutes>,
+    answering: Answering,
+    pending: FuturesUnordered<BoxFuture<'static, (Option<ReplyTo>, Reply)>>,
+}
+
+impl Requests {
+    pub(super) fn new(
+        session: Arc<str>,
+        max: usize,
+        routes: Arc<dyn CommandRoutes>,
+        answering: Answering,
+    ) -> Self {
+        Self { session, max, routes, answering, pending: FuturesUnordered::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Takes a message in. Requests are begun in the order in which they arrived.
+    pub(super) fn take(&mut self, message: &Message, stopping: bool) -> Taken {
+        let Some((device_id, verb)) = self.routes.command(message.topic()) else { return Taken::Foreign };
+        if message.retained() {
+            return Taken::Stale;
+        }
+        let reply_to = ReplyTo::of(message);
+        if stopping || self.pending.len() >= self.max {
+            let reason = if stopping { "the gateway is stopping" } else { "too many requests at a time" };
+            return Taken::Refused(reply_to.map(|to| Answer::refusal(to, reason)));
+        }
+        let answer = (self.answering)(Request {
+            session: Arc::clone(&self.session),
+            topic: message.topic().into(),
+            device_id,
+            verb,
+            payload: Bytes::copy_from_slice(message.payload()),
+            wants_reply: reply_to.is_some(),
+        });
+        self.pending.push(Box::pin(async move { (reply_to, answer.await) }));
+        Taken::Pending
+    }
+
+    /// The next answer that is there and wanted.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Answer> {
+        while let Poll::Ready(Some((to, reply))) = Pin::new(&mut self.pending).poll_next(cx) {
+            if let Some(to) = to {
+                return Some(Answer { to, payload: reply.payload });
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    struct Routes;
+
+    impl CommandRoutes for Routes {
+        fn subscriptions(&self) -> Vec<String> {
+            vec!["c/+/+".to_owned()]
+        }
+
+        fn command(&self, topic: &str) -> Option<(Option<String>, String)> {
+            let (device, verb) = topic.strip_prefix("c/")?.split_once('/')?;
+            Some((Some(device.to_owned()), verb.to_owned()))
+        }
+    }
+
+    fn requests(max: usize, answering: Answering) -> Requests {
+        Requests::new("mqtt".into(), max, Arc::new(Routes), answering)
+    }
+
+    fn echo() -> Answering {
+        Arc::new(|request| {
+            Box::pin(async move { Reply { payload: request.payload, error: None } })
+                as BoxFuture<'static, Reply>
+        })
+    }
+
+    fn never() -> Answering {
+        Arc::new(|_| Box::pin(std::future::pending()))
+    }
+
+    fn asking(response_topic: &str) -> Message {
+        let mut properties = Properties::new();
+        properties.push_string(PropertyCode::ResponseTopic, response_topic).expect("pushed");
+        properties.push_binary(PropertyCode::CorrelationData, [7, 255]).expect("pushed");
+        MessageBuilder::new().topic("c/press/write").payload("{}").properties(properties).finalize()
+    }
+
+    fn poll(requests: &mut Requests) -> Option<Answer> {
+        requests.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_answer_goes_where_it_is_wanted_with_what_came() {
+        let mut requests = requests(1, echo());
+        assert_eq!(requests.take(&asking("my/answers"), false), Taken::Pending);
+        let answer = poll(&mut requests).expect("an answer");
+        assert_eq!((&*answer.to.topic, &*answer.payload), ("my/answers", &b"{}"[..]));
+        assert_eq!(
+            answer.to.properties().get_binary(PropertyCode::CorrelationData).map(|d| d.len()),
+            Some(2)
+        );
+        assert_eq!(answer.to.correlation.as_deref(), Some(&[7, 255][..]));
+        assert_eq!(requests.len(), 0);
+    }
+
+    #[test]
+    fn who_names_no_usable_topic_gets_no_answer() {
+        let mut requests = requests(9, echo());
+        for message in [asking("all/#"), asking("one/+"), Message::new("c/press/write", "{}", 1)] {
+            assert_eq!(requests.take(&message, false), Taken::Pending);
+            assert_eq!(poll(&mut requests), None);
+        }
+    }
+
+    #[test]
+    fn what_was_retained_is_stale_and_what_is_no_command_foreign() {
+        let mut requests = requests(1, echo());
+        assert_eq!(requests.take(&Message::new_retained("c/press/write", "{}", 1), false), Taken::Stale);
+        assert_eq!(requests.take(&Message::new("other", "{}", 1), false), Taken::Foreign);
+    }
+
+    #[test]
+    fn a_storm_is_answered_with_refusals() {
+        let mut requests = requests(1, never());
+        assert_eq!(requests.take(&asking("a"), false), Taken::Pending);
+        let Taken::Refused(Some(answer)) = requests.take(&asking("a"), false) else { panic!("not refused") };
+        let said: serde_json::Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        assert_eq!(
+            (&said["status"], &said["error"]),
+            (&json!("rejected"), &json!("too many requests at a time"))
+        );
+        let plain = Message::new("c/press/write", "{}", 1);
+        assert_eq!(requests.take(&plain, false), Taken::Refused(None));
+    }
+}
