@@ -15,6 +15,7 @@ use std::{
 
 use actix::Recipient;
 use bifrost_actors::{
+    dead_letters::DeadLetterSettings,
     gateway::{Gateway, GatewaySettings, LimitSettings},
     plc::{DeviceSettings, ReadTags},
     supervision::{Arbiters, SupervisionSettings},
@@ -51,6 +52,7 @@ async fn measure(address: &str, count: u32, workers: usize) -> Result<(), Failur
         data_dir: data_dir.path().to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),
+        dead_letters: DeadLetterSettings::default(),
     };
     let gateway = Gateway::start(settings, Arbiters::start(workers)).await?;
     gateway.put_device(device(address)?).await?;

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod commands;
+mod database;
 pub mod dead_letters;
 pub mod gateway;
 pub mod link;

@@ -193,6 +193,7 @@ fn settings(config: &Config) -> GatewaySettings {
         data_dir: config.gateway.data_dir.clone(),
         supervision: config.supervision.clone(),
         limits: config.limits.clone(),
+        dead_letters: config.messaging.dead_letters.clone(),
     }
 }
 

@@ -13,6 +13,7 @@ use bifrost::api::{
     ReloadReport, serve,
 };
 use bifrost_actors::{
+    dead_letters::DeadLetterSettings,
     gateway::{ApplyError, Changes, Gateway, GatewaySettings, LimitSettings},
     plc::DeviceSettings,
     supervision::{Arbiters, SupervisionSettings},
@@ -212,6 +213,7 @@ async fn run(
         data_dir: data.path().to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),
+        dead_letters: DeadLetterSettings::default(),
     };
     let gateway = Gateway::start(gateway, Arbiters::start(1)).await.unwrap();
     let devices = devices(plc.local_addr().unwrap()).into_iter();

@@ -63,6 +63,12 @@ pub enum Outcome {
     Again(String),
 }
 
+/// Send this after all, though the broker refused it before: it has been replayed from the dead letters.
+/// Answers once it is as safe as anything that the spool accepts, or why it isn't taken.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), String>")]
+pub struct Requeue(pub Outgoing);
+
 /// The addresses of a spool, as its session needs them.
 #[derive(Debug, Clone)]
 pub struct SpoolPorts {
@@ -73,8 +79,3 @@ pub struct SpoolPorts {
     /// What became of messages.
     pub settled: Recipient<Settled>,
 }
-
-/// A dead letter is tried again.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Requeue(pub Outgoing);

@@ -1,6 +1,19 @@
 //! What a broker refuses for good, and commands that nobody understands: kept with the reason, bounded, to be
 //! looked at, replayed or deleted.
+//!
+//! Burying never holds anybody up: what the disk or the mailbox doesn't take is counted and lost.
 
+mod actor;
+mod file;
+mod messages;
+mod pace;
 mod settings;
+mod stock;
 
+pub use actor::FindSpool;
+pub(crate) use actor::{Parts, spec};
+pub use messages::{
+    Asked, Bury, DeleteLetters, GetLetter, Letter, Letters, LettersPorts, ListLetters, NewLetter, Replay,
+    ReplayError, Replayed, What, Which,
+};
 pub use settings::DeadLetterSettings;

@@ -10,6 +10,7 @@ use bifrost_model::DeviceTags;
 
 use super::stored::StoredSettings;
 use crate::{
+    commands::Target,
     link::{LinkLine, LinkSettings},
     metrics::Metrics,
     plc::{CompiledDevice, DevicePorts, DeviceSettings},
@@ -61,6 +62,15 @@ pub(super) struct Registry(Arc<RwLock<BTreeMap<String, Arc<DeviceEntry>>>>);
 impl Registry {
     pub(super) fn get(&self, id: &str) -> Option<Arc<DeviceEntry>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Finds devices for commands.
+    pub(super) fn finder(self) -> impl Fn(&str) -> Option<Target> + Send + Sync {
+        move |id| {
+            let entry = self.get(id)?;
+            let (tags, ports) = (Arc::clone(&entry.tags), entry.ports.clone());
+            Some(Target { tags, ports, timeout: entry.settings.timeout })
+        }
     }
 
     pub(super) fn all(&self) -> Vec<Arc<DeviceEntry>> {

@@ -20,6 +20,8 @@ use super::{
     settings::GatewaySettings,
 };
 use crate::{
+    commands::{self, Commands},
+    dead_letters::{self, LettersPorts},
     metrics::Metrics,
     plc::{self, SettingsProblem, schedule::Phases},
     router::{self, EventSink, RouterPorts},
@@ -31,11 +33,13 @@ use crate::{
 };
 
 /// Order of start. What comes later uses what came before.
-const START_ORDER: [&str; 5] = ["sequence", "router", CLIENTS, LINKS, DEVICES];
+const START_ORDER: [&str; 7] = ["sequence", "router", LETTERS, LEDGER, CLIENTS, LINKS, DEVICES];
 /// Order of stop: polling first, then what it used, then who is told, last where everything goes through.
-const STOP_ORDER: [&str; 5] = [DEVICES, LINKS, CLIENTS, "router", "sequence"];
+const STOP_ORDER: [&str; 7] = [DEVICES, LINKS, CLIENTS, LEDGER, LETTERS, "router", "sequence"];
 
 const ROOT: &str = "/";
+const LEDGER: &str = "commands";
+const LETTERS: &str = "dead_letters";
 const CLIENTS: &str = "clients";
 pub(super) const LINKS: &str = "links";
 pub(super) const DEVICES: &str = "devices";
@@ -85,6 +89,8 @@ pub(super) struct Inner {
     pub(super) tree: Addr<Tree>,
     pub(super) registry: Registry,
     pub(super) shared: plc::Shared,
+    commands: Commands,
+    letters: Slot<LettersPorts>,
     fatal: watch::Receiver<Option<String>>,
     /// Changes go one after the other.
     pub(super) links: Mutex<Links>,
@@ -103,9 +109,17 @@ impl Gateway {
         let workers = arbiters.count();
         let sink = notices::sink(events.clone(), Arc::clone(&metrics), fatal);
         let tree = Tree::new(settings.supervision.clone(), arbiters, sink).start();
+        let (registry, letters) = (Registry::default(), Slot::empty());
+        let commands = Commands::new(commands::Parts {
+            find: Box::new(registry.clone().finder()),
+            router: router.clone(),
+            events: events.clone(),
+            letters: letters.clone(),
+        });
         let shared = plc::Shared {
             router,
             sequence,
+            ledger: Slot::empty(),
             events,
             metrics: Arc::clone(&metrics),
             phases: Arc::new(Phases::default()),
@@ -113,8 +127,10 @@ impl Gateway {
         };
         let inner = Inner {
             tree,
-            registry: Registry::default(),
+            registry,
             shared,
+            commands,
+            letters,
             fatal: fatal_seen,
             links: Mutex::new(Links::new(workers, metrics)),
             settings,
@@ -130,6 +146,8 @@ impl Gateway {
             match name {
                 "sequence" => self.add(ROOT, self.sequence_spec()).await?,
                 "router" => self.add(ROOT, self.router_spec()).await?,
+                LETTERS => self.add(ROOT, self.letters_spec()).await?,
+                LEDGER => self.add(ROOT, self.ledger_spec()).await?,
                 branch => {
                     let add = AddBranch { parent: ROOT.to_owned(), name: branch.to_owned() };
                     self.0.tree.send(add).await.map_err(|_| TreeError::Gone)??;
@@ -143,6 +161,25 @@ impl Gateway {
         let path = self.0.settings.data_dir.join("sequence");
         let block = self.0.settings.limits.sequence_block;
         sequence::spec(path, block, self.0.shared.sequence.clone(), self.0.shared.events.clone())
+    }
+
+    fn ledger_spec(&self) -> crate::supervision::ChildSpec {
+        let path = self.0.settings.data_dir.join("commands.db");
+        let (shared, keep) = (&self.0.shared, self.0.settings.limits.command_ids);
+        let parts = commands::LedgerParts::new(path, keep, shared.ledger.clone(), shared.events.clone());
+        commands::ledger_spec(parts)
+    }
+
+    fn letters_spec(&self) -> crate::supervision::ChildSpec {
+        let path = self.0.settings.data_dir.join("dead-letters.db");
+        dead_letters::spec(dead_letters::Parts::new(
+            path,
+            self.0.settings.dead_letters.clone(),
+            self.0.letters.clone(),
+            self.0.shared.events.clone(),
+            super::spools::finder(),
+            &self.0.commands,
+        ))
     }
 
     fn router_spec(&self) -> crate::supervision::ChildSpec {
@@ -174,6 +211,16 @@ impl Gateway {
     /// Where events and alarms are reported.
     pub fn events(&self) -> &EventSink {
         &self.0.shared.events
+    }
+
+    /// The one path of commands and reads.
+    pub fn commands(&self) -> &Commands {
+        &self.0.commands
+    }
+
+    /// The addresses of the dead letters; `None` while their actor is being rebuilt.
+    pub fn dead_letters(&self) -> Option<LettersPorts> {
+        self.0.letters.get()
     }
 
     /// All devices, by id.

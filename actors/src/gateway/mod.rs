@@ -7,6 +7,7 @@ mod gauges;
 mod handle;
 mod notices;
 mod settings;
+mod spools;
 mod stored;
 
 pub use changes::{Change, Changes};

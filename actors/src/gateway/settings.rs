@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::supervision::SupervisionSettings;
+use crate::{dead_letters::DeadLetterSettings, supervision::SupervisionSettings};
 
 /// Bounds of mailboxes, queues and stores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,4 +89,6 @@ pub struct GatewaySettings {
     pub supervision: SupervisionSettings,
     /// Bounds.
     pub limits: LimitSettings,
+    /// How much is kept of what brokers refuse for good.
+    pub dead_letters: DeadLetterSettings,
 }

@@ -26,6 +26,7 @@ use super::{
     stats::Counters,
 };
 use crate::{
+    commands::LedgerPorts,
     gateway::LimitSettings,
     link::{LinkClient, LinkLine, Traffic},
     metrics::{DeviceMetrics, Metrics},
@@ -43,6 +44,8 @@ const EXTEND_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) router: Slot<RouterPorts>,
     pub(crate) sequence: Slot<SequencePorts>,
+    /// Where command ids are noted that must survive.
+    pub(crate) ledger: Slot<LedgerPorts>,
     pub(crate) events: EventSink,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phases: Arc<Phases>,

@@ -1,18 +1,21 @@
 //! Which commands are carried out, and which are refused before anything is sent.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
 use bifrost_model::{Command, CommandResult, CommandStatus, DeviceTags, Timestamp, Value};
 
-use super::compile::RuleBook;
+use super::{compile::RuleBook, messages::WriteTag};
+use crate::commands::{Fate, Taken};
 
 /// Remembers command ids, so that none is carried out twice, and counts what is under way.
+///
+/// Knows the commands of one incarnation of the device's actor; the ledger knows those from before.
 #[derive(Debug)]
 pub(super) struct Desk {
-    seen: HashSet<Arc<str>>,
+    seen: HashMap<Arc<str>, Taken>,
     order: VecDeque<Arc<str>>,
     remembered: usize,
     pending: usize,
@@ -21,7 +24,7 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(remembered: usize, pending_bound: usize) -> Self {
-        Self { seen: HashSet::new(), order: VecDeque::new(), remembered, pending: 0, pending_bound }
+        Self { seen: HashMap::new(), order: VecDeque::new(), remembered, pending: 0, pending_bound }
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -34,7 +37,7 @@ impl Desk {
     /// may correct and repeat it.
     pub(super) fn accept(
         &mut self,
-        command: &Command,
+        WriteTag { command, given_id, .. }: &WriteTag,
         tags: &DeviceTags,
         rules: &RuleBook,
         now: Timestamp,
@@ -42,11 +45,8 @@ impl Desk {
         let not_ok = |status, error: String| {
             Err(CommandResult::not_ok(Arc::clone(&command.command_id), status, error))
         };
-        if self.seen.contains(&command.command_id) {
-            return not_ok(
-                CommandStatus::Duplicate,
-                "this command_id was taken before; look up its result, or send it under a new one".to_owned(),
-            );
+        if let Some(taken) = self.seen.get(&command.command_id) {
+            return not_ok(CommandStatus::Duplicate, taken.to_string());
         }
         if command.expires_at.is_some_and(|expiry| expiry <= now) {
             return not_ok(CommandStatus::Expired, "expires_at has passed".to_owned());
@@ -60,7 +60,9 @@ impl Desk {
             return not_ok(CommandStatus::Rejected, error);
         }
         self.pending += 1;
-        self.remember(&command.command_id);
+        if *given_id {
+            self.remember(&command.command_id, Taken::now());
+        }
         Ok(tag)
     }
 
@@ -68,13 +70,33 @@ impl Desk {
         self.pending = self.pending.saturating_sub(1);
     }
 
-    fn remember(&mut self, id: &Arc<str>) {
+    /// A remembered command has a result.
+    pub(super) fn conclude(&mut self, result: &CommandResult) {
+        if let Some(taken) = self.seen.get_mut(&result.command_id) {
+            taken.fate = Fate::of(result);
+        }
+    }
+
+    /// More is known of an id than that it was just taken.
+    pub(super) fn correct(&mut self, id: &str, known: Taken) {
+        if let Some(taken) = self.seen.get_mut(id) {
+            *taken = known;
+        }
+    }
+
+    /// Nothing was done under this id after all.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.seen.remove(id);
+        self.order.retain(|other| **other != *id);
+    }
+
+    fn remember(&mut self, id: &Arc<str>, taken: Taken) {
         if self.order.len() >= self.remembered
             && let Some(oldest) = self.order.pop_front()
         {
             self.seen.remove(&oldest);
         }
-        self.seen.insert(Arc::clone(id));
+        self.seen.insert(Arc::clone(id), taken);
         self.order.push_back(Arc::clone(id));
     }
 }
@@ -117,7 +139,7 @@ mod tests {
     use bifrost_model::{DataType, TagClass, TagInfo};
 
     use super::*;
-    use crate::plc::TagRules;
+    use crate::{commands::Origin, plc::TagRules};
 
     fn info(id: &'static str, data_type: DataType, writable: bool) -> TagInfo<'static> {
         TagInfo {
@@ -132,11 +154,13 @@ mod tests {
         }
     }
 
-    fn command(id: &str, tag: &str, value: Value) -> Command {
-        Command { command_id: id.into(), tag_id: tag.into(), value, expires_at: None, read_back: false }
+    fn command(id: &str, tag: &str, value: Value) -> WriteTag {
+        let command =
+            Command { command_id: id.into(), tag_id: tag.into(), value, expires_at: None, read_back: false };
+        WriteTag { command, given_id: true, origin: Origin::Rest }
     }
 
-    fn status(desk: &mut Desk, command: &Command) -> Option<CommandStatus> {
+    fn refused(desk: &mut Desk, command: &WriteTag) -> Option<CommandResult> {
         let tags = DeviceTags::new(
             "press-1",
             "default",
@@ -150,7 +174,11 @@ mod tests {
             max: Some(100.0),
         };
         let rules = [rules.clone(), rules].into_iter().collect();
-        desk.accept(command, &tags, &rules, Timestamp::from_micros(1000)).err().map(|result| result.status)
+        desk.accept(command, &tags, &rules, Timestamp::from_micros(1000)).err()
+    }
+
+    fn status(desk: &mut Desk, command: &WriteTag) -> Option<CommandStatus> {
+        refused(desk, command).map(|result| result.status)
     }
 
     #[test]
@@ -178,11 +206,36 @@ mod tests {
     #[test]
     fn a_command_is_carried_out_once_and_not_after_its_time() {
         let desk = &mut Desk::new(10, 10);
-        let late =
-            Command { expires_at: Some(Timestamp::from_micros(999)), ..command("a", "speed", Value::Int(1)) };
+        let mut late = command("a", "speed", Value::Int(1));
+        late.command.expires_at = Some(Timestamp::from_micros(999));
         assert_eq!(status(desk, &late), Some(CommandStatus::Expired));
         assert_eq!(status(desk, &command("a", "speed", Value::Int(1))), None);
         assert_eq!(status(desk, &command("a", "speed", Value::Int(1))), Some(CommandStatus::Duplicate));
+    }
+
+    #[test]
+    fn a_repeated_command_is_told_what_became_of_the_first() {
+        let desk = &mut Desk::new(10, 10);
+        let order = command("a", "speed", Value::Int(1));
+        let error =
+            |desk: &mut Desk| refused(desk, &order).and_then(|result| result.error).unwrap_or_default();
+        assert_eq!(status(desk, &order), None);
+        assert!(error(desk).ends_with("is under way"));
+        desk.conclude(&CommandResult::ok("a".into(), None));
+        assert!(error(desk).ends_with("ended ok"));
+        desk.correct("a", Taken { at: Timestamp::from_micros(0), fate: Fate::CutOff });
+        assert!(error(desk).contains("1970") && error(desk).contains("isn't known"));
+        desk.forget("a");
+        assert_eq!(status(desk, &order), None, "nothing was done under it");
+    }
+
+    #[test]
+    fn an_id_that_was_made_up_takes_no_place_among_those_remembered() {
+        let desk = &mut Desk::new(1, 10);
+        assert_eq!(status(desk, &command("given", "speed", Value::Int(1))), None);
+        let made_up = WriteTag { given_id: false, ..command("made up", "speed", Value::Int(1)) };
+        assert_eq!(status(desk, &made_up), None);
+        assert_eq!(status(desk, &command("given", "speed", Value::Int(1))), Some(CommandStatus::Duplicate));
     }
 
     #[test]

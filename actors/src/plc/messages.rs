@@ -7,12 +7,19 @@ use bifrost_drivers::{DeviceError, modbus::Point};
 use bifrost_model::{Command, CommandResult, Timestamp};
 use serde::Serialize;
 
-use crate::router::LastTag;
+use crate::{commands::Origin, router::LastTag};
 
 /// Writes one tag. Always answered; a command that isn't carried out says why.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "CommandResult")]
-pub struct WriteTag(pub Command);
+pub struct WriteTag {
+    /// What is to be written.
+    pub command: Command,
+    /// Whether its sender gave its id, and may send it again: such an id is remembered, over restarts too.
+    pub given_id: bool,
+    /// Whom the result's event names.
+    pub origin: Origin,
+}
 
 /// Reads tags from the device now, outside the schedule.
 #[derive(Debug, Clone, Message)]

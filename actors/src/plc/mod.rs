@@ -22,3 +22,4 @@ pub use messages::{
     PointReading, ReadPoint, ReadTags, WriteTag,
 };
 pub use settings::{DeviceSettings, Protocol, TagSettings};
+pub(crate) use write::command_limit;

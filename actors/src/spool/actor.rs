@@ -418,12 +418,13 @@ impl Spool {
 }
 
 impl Handler<Requeue> for Spool {
-    type Result = ();
+    type Result = Result<(), String>;
 
-    fn handle(&mut self, Requeue(message): Requeue, ctx: &mut Self::Context) {
+    fn handle(&mut self, Requeue(message): Requeue, ctx: &mut Self::Context) -> Self::Result {
         let payload = if message.historical { message.payload } else { as_historical(&message.payload) };
         self.accept(Outgoing { payload, historical: true, ..message });
         self.pump(ctx);
+        Ok(())
     }
 }
 

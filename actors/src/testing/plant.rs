@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use actix::Recipient;
 use bifrost_model::{Command, CommandResult, DeviceTags, TagBatch, Value};
 use serde_json::json;
 
@@ -16,6 +17,9 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
+    broker::Requeue,
+    commands::{self, Commands, Origin, Target},
+    dead_letters::{self, DeadLetterSettings, LettersPorts},
     gateway::{Gateway, LimitSettings},
     link::LinkLine,
     metrics::Metrics,
@@ -42,22 +46,30 @@ pub fn device_settings(id: &str, period: Duration, tags: u16) -> DeviceSettings 
 }
 
 type Devices = Arc<Mutex<BTreeMap<String, Arc<DeviceTags>>>>;
+type Targets = Arc<Mutex<BTreeMap<String, Target>>>;
+type Spools = Arc<Mutex<BTreeMap<String, Recipient<Requeue>>>>;
 
-/// The router, the sequence store and devices under a universe's tree.
+/// The router, the stores and devices under a universe's tree.
 #[derive(Clone)]
 pub struct Plant {
     /// Where it lives.
     pub universe: Universe,
     shared: plc::Shared,
     devices: Devices,
+    targets: Targets,
+    commands: Commands,
+    letters: Slot<LettersPorts>,
+    spools: Spools,
 }
 
 impl Plant {
-    /// Starts router and store; numbers are kept in `folder`.
+    /// Starts router and stores; what they keep is in `folder`.
     pub async fn start(universe: &Universe, folder: &Path, limits: LimitSettings) -> Self {
         let plant = Self::empty(universe, limits);
         plant.add_router().await;
         plant.add_store(folder).await;
+        plant.add_letters(folder).await;
+        plant.add_ledger(folder).await;
         let branch = universe.branch("/", "devices").await;
         assert_eq!(branch.as_deref(), Ok("devices"));
         plant
@@ -70,11 +82,20 @@ impl Plant {
             events: EventSink::new(router.clone()),
             router,
             sequence: Slot::empty(),
+            ledger: Slot::empty(),
             metrics: Arc::new(metrics),
             phases: Arc::new(Phases::default()),
             limits,
         };
-        Self { universe: universe.clone(), shared, devices: Arc::default() }
+        let (targets, letters) = (Targets::default(), Slot::empty());
+        let commands = Commands::new(commands::Parts {
+            find: Box::new(finder(&targets)),
+            router: shared.router.clone(),
+            events: shared.events.clone(),
+            letters: letters.clone(),
+        });
+        let (universe, devices, spools) = (universe.clone(), Arc::default(), Arc::default());
+        Self { universe, shared, devices, targets, commands, letters, spools }
     }
 
     async fn add_router(&self) {
@@ -96,6 +117,42 @@ impl Plant {
         assert_eq!(self.universe.add("/", spec).await.as_deref(), Ok("sequence"));
     }
 
+    async fn add_ledger(&self, folder: &Path) {
+        let (path, keep) = (folder.join("commands.db"), self.shared.limits.command_ids);
+        let events = self.shared.events.clone();
+        let parts = commands::LedgerParts::new(path, keep, self.shared.ledger.clone(), events);
+        let added = self.universe.add("/", commands::ledger_spec(parts)).await;
+        assert_eq!(added.as_deref(), Ok("commands"));
+    }
+
+    async fn add_letters(&self, folder: &Path) {
+        let spools = Arc::clone(&self.spools);
+        let parts = dead_letters::Parts::new(
+            folder.join("dead-letters.db"),
+            DeadLetterSettings { max_messages: 100, ..DeadLetterSettings::default() },
+            self.letters.clone(),
+            self.shared.events.clone(),
+            Arc::new(move |name| spools.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()),
+            &self.commands,
+        );
+        assert_eq!(self.universe.add("/", dead_letters::spec(parts)).await.as_deref(), Ok("dead_letters"));
+    }
+
+    /// The path of commands to its devices.
+    pub fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    /// The addresses of its dead letters, of which it keeps a hundred.
+    pub fn letters(&self) -> LettersPorts {
+        self.letters.get().unwrap_or_else(|| panic!("there are no dead letters now"))
+    }
+
+    /// Letters of this session are replayed to this address.
+    pub fn spool(&self, session: &str, to: Recipient<Requeue>) {
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), to);
+    }
+
     /// Adds a device, and waits until it runs or has failed once.
     pub async fn device(&self, settings: DeviceSettings, script: &Script) -> FakeDevice {
         let compiled =
@@ -104,6 +161,8 @@ impl Plant {
         let tags = Arc::clone(&device.tags);
         self.register(&tags).await;
         let (address, made) = (Slot::empty(), script.clone());
+        let target = Target { tags: Arc::clone(&tags), ports: address.clone(), timeout: settings.timeout };
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), target);
         let parts = plc::Parts {
             line: LinkLine::new(
                 device.link.clone(),
@@ -175,10 +234,15 @@ impl Plant {
 
     /// Stops everything in the order in which the gateway does.
     pub async fn stop(&self) {
-        for path in ["devices", "router", "sequence"] {
+        for path in ["devices", "commands", "dead_letters", "router", "sequence"] {
             assert_eq!(self.universe.order(path, OrderKind::Stop).await, Ok(()));
         }
     }
+}
+
+fn finder(targets: &Targets) -> impl Fn(&str) -> Option<Target> + Send + Sync + use<> {
+    let targets = Arc::clone(targets);
+    move |id| targets.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
 }
 
 /// A filter for all topics, of these devices or all.
@@ -212,9 +276,10 @@ impl FakeDevice {
         self.ports()?.observe.send(ObserveDevice).await.ok()
     }
 
-    /// Sends a write; the answer comes when it is carried out.
+    /// Sends a write under an id that may come again; the answer comes when it is carried out.
     pub fn write(&self, command: Command) -> impl Future<Output = Option<CommandResult>> + use<> {
-        let answer = self.ports().map(|ports| ports.write.send(WriteTag(command)));
+        let order = WriteTag { command, given_id: true, origin: Origin::Rest };
+        let answer = self.ports().map(|ports| ports.write.send(order));
         async move { answer?.await.ok() }
     }
 

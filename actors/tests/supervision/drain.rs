@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use bifrost_actors::{
+    dead_letters::DeadLetterSettings,
     gateway::{Gateway, GatewaySettings, LimitSettings},
     supervision::{Arbiters, ChildState, SupervisionSettings},
     testing::{Probe, adopt, device_settings, in_virtual_time},
@@ -18,6 +19,7 @@ async fn gateway(folder: &Path) -> Gateway {
         data_dir: folder.to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),
+        dead_letters: DeadLetterSettings::default(),
     };
     Gateway::start(settings, Arbiters::start(0)).await.unwrap()
 }
@@ -33,7 +35,8 @@ fn draining_stops_polling_first_and_the_store_of_numbers_last() {
         assert!(gateway.drain(Duration::from_secs(10)).await);
         assert_eq!(probe.living(), 0);
         let mut since = Vec::new();
-        for path in ["devices/press-1", "links", "clients", "router", "sequence"] {
+        for path in ["devices/press-1", "links", "clients", "commands", "dead_letters", "router", "sequence"]
+        {
             let node = gateway.tree(path, false).await.unwrap();
             assert_eq!(node.state, ChildState::Stopped, "{path}");
             since.push(node.since);
