@@ -53,6 +53,14 @@ pub struct Counts {
     pub thinned_out: u64,
 }
 
+impl Counts {
+    fn add(&mut self, more: Self) {
+        self.passed += more.passed;
+        self.filtered += more.filtered;
+        self.thinned_out += more.thinned_out;
+    }
+}
+
 impl Encoder {
     /// For a broker with these topics.
     pub fn new(
@@ -86,25 +94,11 @@ impl Encoder {
         self.meet(&batch.device);
         out.append(&mut self.late);
         let Some(device) = self.devices.get_mut(batch.device.device_id()) else { return };
-        let passing = batch.readings.iter().filter(|reading| device.passing.passes(reading.tag));
-        let Some(thinner) = &mut device.thinner else {
-            let passed = self.writer.write(device, Scan::from(batch), passing, out);
-            self.counts.passed += passed;
-            self.counts.filtered += batch.readings.len() as u64 - passed;
-            return;
+        let counts = match device.thinner {
+            None => all(&mut self.writer, device, batch, out),
+            Some(_) => thinned_out(&mut self.writer, device, batch, out),
         };
-        let (mut earlier, mut now, mut count) = (Vec::new(), Vec::with_capacity(batch.readings.len()), 0);
-        for reading in passing {
-            count += 1;
-            if thinner.take(reading, batch.seq, batch.timestamp, &mut earlier) {
-                now.push(reading);
-            }
-        }
-        thinner.sweep(batch.timestamp, &mut earlier);
-        self.counts.thinned_out += thinner.left_out();
-        self.counts.filtered += batch.readings.len() as u64 - count;
-        self.counts.passed += release(&mut self.writer, device, earlier, &batch.seq.to_string(), out);
-        self.counts.passed += self.writer.write(device, Scan::from(batch), now.iter().copied(), out);
+        self.counts.add(counts);
     }
 
     /// Adds everything that downsampling holds back, as is due when the gateway stops.
@@ -130,6 +124,38 @@ impl Encoder {
             self.counts.passed += let_go(&mut self.writer, &mut earlier, &mut self.late);
         }
     }
+}
+
+/// Writes what passes the filter.
+fn all(writer: &mut Writer, device: &Device, batch: &TagBatch, out: &mut Vec<Outgoing>) -> Counts {
+    let passing = batch.readings.iter().filter(|reading| device.passing.passes(reading.tag));
+    let passed = writer.write(device, Scan::from(batch), passing, out);
+    Counts { passed, filtered: batch.readings.len() as u64 - passed, thinned_out: 0 }
+}
+
+/// Writes what passes the filter and isn't left out, and what was held back until now.
+fn thinned_out(
+    writer: &mut Writer,
+    device: &mut Device,
+    batch: &TagBatch,
+    out: &mut Vec<Outgoing>,
+) -> Counts {
+    let (mut earlier, mut now) = (Vec::new(), Vec::with_capacity(batch.readings.len()));
+    let mut counts = Counts::default();
+    if let Some(thinner) = &mut device.thinner {
+        for reading in &batch.readings {
+            if !device.passing.passes(reading.tag) {
+                counts.filtered += 1;
+            } else if thinner.take(reading, batch.seq, batch.timestamp, &mut earlier) {
+                now.push(reading);
+            }
+        }
+        thinner.sweep(batch.timestamp, &mut earlier);
+        counts.thinned_out = thinner.left_out();
+    }
+    counts.passed = release(writer, device, earlier, &batch.seq.to_string(), out);
+    counts.passed += writer.write(device, Scan::from(batch), now.iter().copied(), out);
+    counts
 }
 
 /// What is held back of a device, no scan being there that lets it go.
