@@ -275,7 +275,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let mut first = database(&path);
-        let fill = "INSERT INTO notes WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 2000)
+        let fill =
+            "INSERT INTO notes WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 2000)
                     SELECT printf('%0100d', i) FROM n";
         first.with(|connection| connection.execute(fill, [])).unwrap();
         drop(first);

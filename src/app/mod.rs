@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     api::{self, ApiSettings, ApiState, ControlError, Readiness},
-    config::{Config, LoadOptions, overlay::OverlayError},
+    config::{Config, LoadOptions, host_name, overlay::OverlayError},
 };
 
 /// Why the gateway can't start.
@@ -69,7 +69,7 @@ impl App {
         let signals = Signals::listen().map_err(AppError::Signals)?;
         let listener = bind(&config)?;
         let url = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
-        let gateway = Gateway::start(settings(&config), Arbiters::start(device_threads(&config))).await?;
+        let gateway = Gateway::start(settings(&config), arbiters(&config)).await?;
         let devices = std::mem::take(&mut config.devices);
         let control = Arc::new(Control::new(gateway.clone(), config.clone(), options)?);
         let readiness = Readiness::default();
@@ -194,6 +194,8 @@ fn settings(config: &Config) -> GatewaySettings {
         supervision: config.supervision.clone(),
         limits: config.limits.clone(),
         dead_letters: config.messaging.dead_letters.clone(),
+        hostname: host_name().into(),
+        brokers: config.messaging.brokers(),
     }
 }
 
@@ -206,6 +208,11 @@ fn api_settings(config: &Config) -> ApiSettings {
         request_timeout: performance.write_timeout,
         ..config.api.clone()
     }
+}
+
+/// Threads for devices, and one for each broker.
+fn arbiters(config: &Config) -> Arbiters {
+    Arbiters::start(device_threads(config)).with_brokers(config.messaging.brokers().len())
 }
 
 /// One thread per core, or as many as were asked for.

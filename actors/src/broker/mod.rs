@@ -19,7 +19,7 @@ pub mod template;
 pub use encode::{Counts, Encoder, as_historical, status};
 pub use messages::{Attach, Deliver, Detach, Outcome, Requeue, Settled, SpoolPorts, Ticket};
 pub use outgoing::{Class, Kind, Outgoing};
-pub use requests::{Answering, Reply, Request};
+pub use requests::{Answering, CommandRoutes, Reply, Request};
 pub use routes::{Routes, Texts};
 pub use segment::Dialect;
 pub use settings::{CommandSettings, DownsampleSettings, FilterSettings, Secret, TlsSettings};

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bifrost_model::{TagClass, Timestamp};
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 /// How much a message matters: selects its quality of service, and when it goes to disk.
 pub type Class = TagClass;
+
+const COLON: &AsciiSet = &CONTROLS.add(b':').add(b'%');
 
 /// What a message carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,11 +60,15 @@ pub struct Outgoing {
 impl Outgoing {
     /// The same for every attempt to send it, and of no other message: what `JetStream` tells duplicates by.
     pub fn id(&self, gateway_id: &str) -> String {
-        let (device, seq) = (&self.device, self.seq);
-        match (self.kind, seq, self.part.is_empty()) {
-            (Kind::Telemetry, 1.., true) => format!("{gateway_id}-{device}-{seq}"),
-            (Kind::Telemetry, 1.., false) => format!("{gateway_id}-{device}-{seq}-{}", self.part),
-            _ => format!("{gateway_id}-{device}-{}-{}", self.made.as_micros(), self.part),
+        let device = &self.device;
+        match (self.kind, self.seq, self.part.is_empty()) {
+            (Kind::Telemetry, seq @ 1.., true) => format!("{gateway_id}-{device}-{seq}"),
+            // What stands behind the last colon is the part's alone, whatever ids hold.
+            (Kind::Telemetry, seq @ 1.., false) => {
+                let part = utf8_percent_encode(&self.part, COLON);
+                format!("{gateway_id}-{device}-{seq}:{part}")
+            }
+            _ => format!("{gateway_id}-{device}-{}:{}", self.made.as_micros(), self.part),
         }
     }
 

@@ -56,6 +56,17 @@ impl Pattern {
         })
     }
 
+    /// For all devices and everything else: what a stream has to take.
+    pub(super) fn every(&self) -> String {
+        self.join(|level, text| {
+            if level.iter().all(|part| matches!(part, Part::Text(_))) {
+                text.extend(level.iter().map(|part| part.text("", "")));
+            } else {
+                text.push_str(self.dialect.any());
+            }
+        })
+    }
+
     fn join(&self, mut write: impl FnMut(&[Part], &mut String)) -> String {
         let mut text = String::new();
         for (place, level) in self.levels.iter().enumerate() {

@@ -31,5 +31,14 @@ pub struct Reply {
     pub error: Option<String>,
 }
 
+/// Which topics or subjects requests come on.
+pub trait CommandRoutes: Send + Sync {
+    /// What to subscribe to, with wildcards.
+    fn subscriptions(&self) -> Vec<String>;
+
+    /// The device, where one is named that can be decoded, and the verb; `None`: no topic of a command.
+    fn command(&self, topic: &str) -> Option<(Option<String>, String)>;
+}
+
 /// Whoever answers requests. Bounded inside: a storm is answered with refusals, not queued.
 pub type Answering = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Identity, pattern::Pattern, segment::Dialect, template::Purpose};
+use super::{CommandRoutes, Identity, pattern::Pattern, segment::Dialect, template::Purpose};
 
 /// Templates as configured.
 #[derive(Debug, Clone, Copy)]
@@ -84,12 +84,27 @@ impl Routes {
         VERBS.iter().map(|verb| self.commands.subscription(verb)).collect()
     }
 
+    /// What everything but commands and figures is published on, with wildcards.
+    pub fn lasting(&self) -> Vec<String> {
+        [&self.telemetry, &self.alarms, &self.events].map(Pattern::every).into()
+    }
+
     /// The device and what is asked of it; `None` when the topic is none of commands. No device when the
     /// topic names none, or in a way in which it is never written; the empty one is the gateway.
     pub fn command(&self, topic: &str) -> Option<(Option<String>, String)> {
         let (device, verb) = self.commands.take_apart(topic)?;
         let device = device.and_then(|device| self.dialect.unescape_device(device));
         Some((device.map(Cow::into_owned), self.dialect.unescape(verb?)?.into_owned()))
+    }
+}
+
+impl CommandRoutes for Routes {
+    fn subscriptions(&self) -> Vec<String> {
+        self.subscriptions()
+    }
+
+    fn command(&self, topic: &str) -> Option<(Option<String>, String)> {
+        self.command(topic)
     }
 }
 
@@ -125,6 +140,13 @@ mod tests {
 
     fn nats() -> Routes {
         Routes::new(Dialect::Nats, &identity(), &NATS)
+    }
+
+    #[test]
+    fn what_lasts_is_covered_by_wildcards() {
+        let telemetry = "bifrost.telemetry.plant%20a/1.*.*";
+        let expected = [telemetry, "bifrost.alarms.plant%20a/1.*.*", "bifrost.events.plant%20a/1.*.*"];
+        assert_eq!(nats().lasting(), expected);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    brokers::{Spools, places},
     devices::{DeviceEntry, Links, Registry},
     notices,
     settings::GatewaySettings,
@@ -33,14 +34,16 @@ use crate::{
 };
 
 /// Order of start. What comes later uses what came before.
-const START_ORDER: [&str; 7] = ["sequence", "router", LETTERS, LEDGER, CLIENTS, LINKS, DEVICES];
+const START_ORDER: [&str; 8] = ["sequence", "router", LETTERS, LEDGER, BROKERS, CLIENTS, LINKS, DEVICES];
 /// Order of stop: polling first, then what it used, then who is told, last where everything goes through.
-const STOP_ORDER: [&str; 7] = [DEVICES, LINKS, CLIENTS, LEDGER, LETTERS, "router", "sequence"];
+/// Of the brokers the spools end first, while their sessions still carry.
+const STOP_ORDER: [&str; 8] = [DEVICES, LINKS, BROKERS, CLIENTS, LEDGER, LETTERS, "router", "sequence"];
 
 const ROOT: &str = "/";
 const LEDGER: &str = "commands";
 const LETTERS: &str = "dead_letters";
 const CLIENTS: &str = "clients";
+pub(super) const BROKERS: &str = "brokers";
 pub(super) const LINKS: &str = "links";
 pub(super) const DEVICES: &str = "devices";
 
@@ -89,8 +92,9 @@ pub(super) struct Inner {
     pub(super) tree: Addr<Tree>,
     pub(super) registry: Registry,
     pub(super) shared: plc::Shared,
-    commands: Commands,
-    letters: Slot<LettersPorts>,
+    pub(super) commands: Commands,
+    pub(super) letters: Slot<LettersPorts>,
+    pub(super) spools: Spools,
     fatal: watch::Receiver<Option<String>>,
     /// Changes go one after the other.
     pub(super) links: Mutex<Links>,
@@ -131,6 +135,7 @@ impl Gateway {
             shared,
             commands,
             letters,
+            spools: places(&settings.brokers),
             fatal: fatal_seen,
             links: Mutex::new(Links::new(workers, metrics)),
             settings,
@@ -152,6 +157,9 @@ impl Gateway {
                     let add = AddBranch { parent: ROOT.to_owned(), name: branch.to_owned() };
                     self.0.tree.send(add).await.map_err(|_| TreeError::Gone)??;
                 }
+            }
+            if name == BROKERS {
+                self.start_brokers().await?;
             }
         }
         Ok(())
@@ -177,7 +185,7 @@ impl Gateway {
             self.0.settings.dead_letters.clone(),
             self.0.letters.clone(),
             self.0.shared.events.clone(),
-            super::spools::finder(),
+            super::spools::finder(Arc::clone(&self.0.spools)),
             &self.0.commands,
         ))
     }
@@ -314,13 +322,19 @@ impl Gateway {
     pub async fn drain(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut clean = true;
-        for (path, left) in STOP_ORDER.into_iter().zip((1..=STOP_ORDER.len()).rev()) {
+        let mut paths: Vec<_> = STOP_ORDER.iter().map(|path| vec![(*path).to_owned()]).collect();
+        if let Some(place) = STOP_ORDER.iter().position(|path| *path == BROKERS) {
+            paths.insert(place, self.spool_paths());
+        }
+        for (paths, left) in paths.iter().zip((1..=paths.len()).rev()) {
             let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
             // A task of its own: an order whose sender no longer waits isn't carried out.
-            let gateway = self.clone();
-            let stopping = actix_rt::spawn(async move { gateway.send_order(path, OrderKind::Stop).await });
-            let stopped = timeout(share, stopping).await;
-            clean &= matches!(stopped, Ok(Ok(Ok(()))));
+            let stopping = paths.iter().cloned().map(|path| {
+                let gateway = self.clone();
+                actix_rt::spawn(async move { gateway.send_order(&path, OrderKind::Stop).await })
+            });
+            let stopped = timeout(share, futures_util::future::join_all(stopping)).await;
+            clean &= stopped.is_ok_and(|all| all.iter().all(|stopped| matches!(stopped, Ok(Ok(())))));
         }
         clean
     }

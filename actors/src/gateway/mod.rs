@@ -1,6 +1,7 @@
 //! The root: what there is, in which order it starts and stops, and how devices come and go.
 
 mod apply;
+mod brokers;
 mod changes;
 mod devices;
 mod gauges;
@@ -10,6 +11,7 @@ mod settings;
 mod spools;
 mod stored;
 
+pub use brokers::{BrokerKind, BrokerSettings};
 pub use changes::{Change, Changes};
 pub use devices::DeviceEntry;
 pub use handle::{ApplyError, Gateway, StartError};

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::brokers::BrokerSettings;
 use crate::{dead_letters::DeadLetterSettings, supervision::SupervisionSettings};
 
 /// Bounds of mailboxes, queues and stores.
@@ -83,6 +84,10 @@ pub struct GatewaySettings {
     pub gateway_id: Arc<str>,
     /// Where it stands.
     pub site_id: Arc<str>,
+    /// The machine's name.
+    pub hostname: Arc<str>,
+    /// Where messages go, each with a name of its own.
+    pub brokers: Vec<BrokerSettings>,
     /// Where state lives that must survive.
     pub data_dir: PathBuf,
     /// How children are restarted.

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use super::Gateway;
-use crate::{dead_letters::FindSpool, spool::SpoolReport};
+use super::{Gateway, brokers::Spools};
+use crate::{
+    dead_letters::FindSpool,
+    spool::{ReportSpool, SpoolReport},
+};
 
 impl Gateway {
     /// What each session's spool tells of itself, by name; those that are being rebuilt are left out.
-    #[expect(clippy::unused_async, reason = "spools are asked, and answer in their own time")]
     pub async fn spools(&self) -> Vec<SpoolReport> {
-        Vec::new()
+        let desks = self.0.spools.values().filter_map(crate::supervision::Slot::get);
+        let asked = desks.map(|desk| async move { desk.report.send(ReportSpool).await.ok() });
+        futures_util::future::join_all(asked).await.into_iter().flatten().collect()
     }
 }
 
 /// Finds the spool of a session, for letters that are replayed.
-pub(super) fn finder() -> FindSpool {
-    Arc::new(|_| None)
+pub(super) fn finder(spools: Spools) -> FindSpool {
+    Arc::new(move |session| Some(spools.get(session)?.get()?.requeue))
 }

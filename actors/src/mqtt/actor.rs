@@ -19,7 +19,7 @@ use super::{
     address::Server,
     error::ConnectError,
     inbox::Found,
-    incoming::{Answer, CommandRoutes, Requests, Taken},
+    incoming::{Answer, Requests, Taken},
     life::Life,
     options::plain,
     publisher::{Publisher, Sent},
@@ -27,7 +27,10 @@ use super::{
     window::Window,
 };
 use crate::{
-    broker::{Answering, Attach, Deliver, Detach, Identity, Outcome, Outgoing, Settled, SpoolPorts, Ticket},
+    broker::{
+        Answering, Attach, CommandRoutes, Deliver, Detach, Identity, Outcome, Outgoing, Settled, SpoolPorts,
+        Ticket,
+    },
     router::EventSink,
     supervised,
     supervision::{Birth, Child, ChildKind, ChildSpec, Exit, MailboxStats, Placement, Slot, Supervised},
@@ -66,7 +69,7 @@ pub(crate) struct Parts {
 
 /// How to build the session, again and again.
 pub(crate) fn spec(parts: Parts, placement: Placement) -> ChildSpec {
-    let mailbox = MailboxStats::new(MAILBOX);
+    let mailbox = MailboxStats::new(MAILBOX + parts.settings.window);
     let life = Arc::new(Life::new(&parts));
     ChildSpec {
         name: "session".to_owned(),
@@ -85,7 +88,8 @@ async fn open(parts: Parts, life: Arc<Life>, birth: Birth) -> Result<Child, Stri
     match opened {
         Ok(session) => {
             life.connected(&session, &parts.settings);
-            Ok(Child::new(MAILBOX, |_| MqttSession::new(parts, life, session, birth.exit)))
+            let capacity = MAILBOX + parts.settings.window;
+            Ok(Child::new(capacity, |_| MqttSession::new(parts, life, session, birth.exit)))
         }
         Err(error) => {
             life.next_server();

@@ -15,15 +15,7 @@ use mqtt::{Message, MessageBuilder, Properties, PropertyCode};
 use paho_mqtt as mqtt;
 use serde_json::json;
 
-use crate::broker::{Answering, Reply, Request};
-
-/// Which topics carry commands, and what they mean.
-pub(crate) trait CommandRoutes: Send + Sync {
-    /// What to subscribe to.
-    fn subscriptions(&self) -> Vec<String>;
-    /// The device, where one is named that can be decoded, and the verb; `None`: no topic of a command.
-    fn command(&self, topic: &str) -> Option<(Option<String>, String)>;
-}
+use crate::broker::{Answering, CommandRoutes, Reply, Request};
 
 /// An answer on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]

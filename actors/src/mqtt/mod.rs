@@ -24,5 +24,4 @@ mod window;
 
 pub(crate) use actor::{Parts, spec};
 pub(crate) use counters::MqttCounters;
-pub(crate) use incoming::CommandRoutes;
 pub use settings::{MqttSettings, MqttTopics, QosByClass, Version};

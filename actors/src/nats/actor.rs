@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 
 use super::{
-    CommandRoutes, NatsSettings,
+    NatsSettings,
     connect::{self, Connection},
     error::{NatsError, denial},
     incoming::Incoming,
@@ -28,7 +28,7 @@ use super::{
     stream::{self as streams, Api, Wanted},
 };
 use crate::{
-    broker::{Answering, Attach, Deliver, Detach, Identity, Outgoing, SpoolPorts},
+    broker::{Answering, Attach, CommandRoutes, Deliver, Detach, Identity, Outgoing, SpoolPorts},
     router::EventSink,
     supervised,
     supervision::{Birth, Child, ChildKind, ChildSpec, Exit, MailboxStats, Placement, Slot, Supervised},
@@ -68,7 +68,7 @@ pub struct Parts {
 
 /// How to build the session, again and again.
 pub fn spec(parts: Parts, placement: Placement) -> ChildSpec {
-    let mailbox = MailboxStats::new(MAILBOX);
+    let mailbox = MailboxStats::new(MAILBOX + parts.settings.window);
     ChildSpec {
         name: "session".to_owned(),
         kind: ChildKind::NatsSession,
@@ -96,7 +96,8 @@ async fn open(parts: Parts, birth: Birth) -> Result<Child, NatsError> {
     let inbox = open_inbox(&connection.client, &mut connection.events, stream.is_none(), limit).await?;
     let commands = subscribe(&parts, &connection).await?;
     let ready = Ready { connection, stream, inbox, commands };
-    Ok(Child::new(MAILBOX, |ctx| NatsSession::new(parts, ready, birth.exit, ctx)))
+    let capacity = MAILBOX + parts.settings.window;
+    Ok(Child::new(capacity, |ctx| NatsSession::new(parts, ready, birth.exit, ctx)))
 }
 
 async fn ensure_stream(

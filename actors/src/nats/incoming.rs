@@ -8,16 +8,7 @@ use futures_util::{StreamExt, stream};
 use nats::{Client, HeaderMap, Message, Subject, Subscriber};
 use serde_json::json;
 
-use crate::broker::{Answering, Reply, Request};
-
-/// Which subjects commands come on, and what they say.
-pub trait CommandRoutes: Send + Sync {
-    /// Subjects to subscribe to, with `*`.
-    fn subscriptions(&self) -> Vec<String>;
-
-    /// The device, decoded, and what is asked for; `None` where the subject can't be understood.
-    fn command(&self, subject: &str) -> Option<(Option<String>, String)>;
-}
+use crate::broker::{Answering, CommandRoutes, Reply, Request};
 
 /// Answers requests.
 pub(super) struct Incoming {

@@ -17,5 +17,4 @@ mod tls;
 
 pub use actor::{Parts, spec};
 pub use error::NatsError;
-pub use incoming::CommandRoutes;
 pub use settings::{JetStreamSettings, NatsSettings, NatsSubjects, Storage};

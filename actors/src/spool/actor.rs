@@ -29,6 +29,7 @@ use crate::{
         Attach, Deliver, Detach, Encoder, Outcome, Outgoing, Requeue, Settled, SpoolPorts, as_historical,
     },
     metrics::{Metrics, SessionMetrics},
+    plc::DeviceStats,
     router::{EventSink, Filter, News, RouterPorts, Subscribe, SubscriberId, Topics, next_subscriber_id},
     supervised,
     supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Slot, Supervised, Tenancy},
@@ -46,7 +47,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// A message that a broker refuses for good goes here, with the reason.
 pub(crate) type Bury = Arc<dyn Fn(Arc<Outgoing>, String) + Send + Sync>;
 /// Figures to publish.
-pub(crate) type Diagnose = Arc<dyn Fn() -> BoxFuture<'static, Vec<Outgoing>> + Send + Sync>;
+pub(crate) type Diagnose = Arc<dyn Fn() -> BoxFuture<'static, Vec<(Arc<str>, DeviceStats)>> + Send + Sync>;
 
 /// What every incarnation of a spool needs.
 #[derive(Clone)]
@@ -274,7 +275,10 @@ impl Spool {
             return;
         }
         ctx.spawn(diagnose().into_actor(self).map(|figures, actor, ctx| {
-            figures.into_iter().for_each(|message| actor.outbox.push(Arc::new(message), None));
+            for (device, stats) in figures {
+                let message = actor.encoder.diagnostics(&device, "stats", &stats);
+                message.into_iter().for_each(|message| actor.outbox.push(Arc::new(message), None));
+            }
             actor.pump(ctx);
         }));
     }

@@ -6,8 +6,8 @@ use bifrost_model::{TagClass, Timestamp};
 use bytes::Bytes;
 
 use crate::{
-    broker::{Answering, Identity, Kind, Outgoing, SpoolPorts},
-    mqtt::{self, CommandRoutes, MqttCounters, MqttSettings},
+    broker::{Answering, CommandRoutes, Identity, Kind, Outgoing, SpoolPorts},
+    mqtt::{self, MqttCounters, MqttSettings},
     router::EventSink,
     supervision::{ChildSpec, Placement, Slot},
 };

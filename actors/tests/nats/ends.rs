@@ -44,7 +44,9 @@ fn of_several_servers_the_first_that_can_be_used_is() {
         let closed = format!("nats://127.0.0.1:{}", free_port());
         let config = json!({"servers": [closed, "nats://no-such-host.invalid:4222"]});
         let gateway = Gateway::start(&universe, settings(&config)).await;
-        gateway.until_error(&["no server can be used", &closed, "no-such-host.invalid", "is not found"]).await;
+        gateway
+            .until_error(&["no server can be used", &closed, "no-such-host.invalid", "is not found"])
+            .await;
     });
 }
 
@@ -158,12 +160,14 @@ fn a_connection_on_which_nothing_comes_back_is_given_up() {
 fn an_idle_connection_is_not_taken_for_a_silent_one() {
     in_universe(async |universe| {
         let server = Server::with_jetstream(Version::Debian).await;
-        let config = json!({"servers": [server.url()], "jetstream": {"enabled": true}, "ack_timeout": "50ms"});
+        let config =
+            json!({"servers": [server.url()], "jetstream": {"enabled": true}, "ack_timeout": "50ms"});
         let gateway = Gateway::start(&universe, settings(&config)).await;
         gateway.until_up().await;
         gateway.spool.send(scans(1, 10));
         gateway.until_settled(10).await;
-        let figures = super::message("bifrost.diagnostics.x", bifrost_actors::broker::Kind::Diagnostics, 0, "{}");
+        let figures =
+            super::message("bifrost.diagnostics.x", bifrost_actors::broker::Kind::Diagnostics, 0, "{}");
         gateway.spool.send([figures]);
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert_eq!((gateway.node().await.restarts, gateway.node().await.last_error), (0, None));

@@ -19,9 +19,9 @@ use std::{
 };
 
 use bifrost_actors::{
-    broker::{Answering, Identity, Kind, Outgoing, Reply, Request},
+    broker::{Answering, CommandRoutes, Identity, Kind, Outgoing, Reply, Request},
     gateway::LimitSettings,
-    nats::{CommandRoutes, NatsSettings, Parts, spec},
+    nats::{NatsSettings, Parts, spec},
     router::ListEvents,
     supervision::{ChildState, NodeSnapshot, OrderKind, Placement, SupervisionSettings},
     testing::{Plant, Universe},

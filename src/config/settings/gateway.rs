@@ -109,8 +109,8 @@ fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::E
     text.trim().parse().map_err(refused)
 }
 
-/// As the kernel knows it; `bifrost` where that can't be read.
-fn host_name() -> String {
+/// The machine's name, as the kernel knows it; `bifrost` where that can't be read.
+pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "bifrost".to_owned(),

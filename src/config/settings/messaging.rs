@@ -55,6 +55,19 @@ impl MessagingSettings {
         flaws
     }
 
+    /// Every broker that is used, as the gateway needs it.
+    pub fn brokers(&self) -> Vec<BrokerSettings> {
+        let mqtt = self.mqtt().filter(|(_, _, broker)| broker.enabled).map(|(_, name, broker)| {
+            let spool = broker.spool.clone().unwrap_or_else(|| self.spool.clone());
+            BrokerSettings { name, kind: BrokerKind::Mqtt(Box::new(broker.clone())), spool }
+        });
+        let nats = self.nats().filter(|(_, _, cluster)| cluster.enabled).map(|(_, name, cluster)| {
+            let spool = cluster.spool.clone().unwrap_or_else(|| self.spool.clone());
+            BrokerSettings { name, kind: BrokerKind::Nats(Box::new(cluster.clone())), spool }
+        });
+        mqtt.chain(nats).collect()
+    }
+
     /// Each MQTT broker with its key and its name.
     pub fn mqtt(&self) -> impl Iterator<Item = (String, String, &MqttSettings)> {
         named("mqtt", &self.mqtt, |broker| broker.name.as_deref())

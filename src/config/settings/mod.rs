@@ -10,7 +10,7 @@ mod messaging;
 mod security;
 
 pub use bifrost_actors::size::ByteSize;
-pub use gateway::{GatewaySection, PerformanceSettings};
+pub use gateway::{GatewaySection, PerformanceSettings, host_name};
 pub use industrial_security::{ComplianceMode, IndustrialSecuritySettings, ProtocolEncryption};
 pub use logging::{LogFormat, LoggingSettings};
 pub use messaging::MessagingSettings;

@@ -143,7 +143,7 @@ fn each_tag_can_have_a_message_of_its_own_with_its_json() {
     assert_eq!([text(first), text(second)], json[..]);
     assert_eq!((first.class, second.class), (Class::Critical, Class::Telemetry));
     assert_eq!((first.values, &*first.part), (1, "x.y"));
-    assert_eq!(first.id("gw-1"), "gw-1-a/b c+ä#-4711-x.y");
+    assert_eq!(first.id("gw-1"), "gw-1-a/b c+ä#-4711:x.y");
 }
 
 #[test]
