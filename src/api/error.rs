@@ -123,6 +123,12 @@ impl Problem {
         Self::new(Kind::UnknownDevice, format!("no device has the id {id:?}; see GET /api/devices"))
     }
 
+    /// No dead letter of this id.
+    pub fn unknown_letter(id: impl fmt::Display) -> Self {
+        let detail = format!("there is no dead letter {id}; see GET /api/dead-letters");
+        Self::new(Kind::UnknownLetter, detail)
+    }
+
     /// With everything that is wrong, key by key.
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<KeyProblem>) -> Self {

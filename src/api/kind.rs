@@ -31,6 +31,8 @@ pub enum Kind {
     UnknownActor,
     /// No such alarm.
     UnknownAlarm,
+    /// No such dead letter.
+    UnknownLetter,
     /// The path exists, but not with this method.
     MethodNotAllowed,
     /// The client took too long to send its request.
@@ -39,6 +41,8 @@ pub enum Kind {
     DeviceExists,
     /// The actor ends with its client and can't be made to do this.
     NotControllable,
+    /// A dead letter isn't taken this time either, or is on its way already.
+    ReplayRefused,
     /// The body is larger than allowed.
     BodyTooLarge,
     /// The body is no JSON by its own account.
@@ -95,12 +99,14 @@ impl Kind {
             Self::UnknownTag => (S::NOT_FOUND, "unknown-tag", "Unknown tag"),
             Self::UnknownActor => (S::NOT_FOUND, "unknown-actor", "Unknown actor"),
             Self::UnknownAlarm => (S::NOT_FOUND, "unknown-alarm", "Unknown alarm"),
+            Self::UnknownLetter => (S::NOT_FOUND, "unknown-letter", "Unknown dead letter"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed here")
             }
             Self::SlowRequest => (S::REQUEST_TIMEOUT, "slow-request", "The request came too slowly"),
             Self::DeviceExists => (S::CONFLICT, "device-exists", "The device exists"),
             Self::NotControllable => (S::CONFLICT, "not-controllable", "The actor can't do this"),
+            Self::ReplayRefused => (S::CONFLICT, "replay-refused", "The dead letter stays"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")

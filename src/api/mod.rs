@@ -17,6 +17,7 @@ mod events;
 mod health;
 mod hosts;
 mod kind;
+mod letters;
 mod live;
 mod metrics;
 mod middleware;
@@ -28,6 +29,7 @@ mod readiness;
 pub mod schemas;
 mod settings;
 mod shape;
+mod spool;
 mod state;
 mod tags;
 
@@ -59,6 +61,8 @@ fn endpoints() -> Vec<Endpoint> {
         actors::endpoints,
         events::endpoints,
         alarms::endpoints,
+        letters::endpoints,
+        spool::endpoints,
         config::endpoints,
         health::endpoints,
         metrics::endpoints,

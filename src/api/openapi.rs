@@ -8,7 +8,8 @@ use utoipa::{
 };
 
 use super::{
-    actors, alarms, config, devices, discover, endpoint::Endpoint, error, events, health, live, metrics, tags,
+    actors, alarms, config, devices, discover, endpoint::Endpoint, error, events, health, letters, live,
+    metrics, spool, tags,
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -30,6 +31,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         tags::read_by_query, tags::read, tags::write,
         actors::tree, actors::branch, actors::act,
         events::list, alarms::list, alarms::acknowledge, config::reload,
+        letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list,
         health::health, health::readiness, metrics::metrics, live::live, describe, index,
     ),
     components(schemas(error::Details)),
@@ -40,6 +42,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         (name = "actors", description = "The supervisor tree"),
         (name = "events", description = "What happened"),
         (name = "alarms", description = "What needs attention"),
+        (name = "brokers", description = "What waits for brokers, and what they refuse"),
         (name = "config", description = "The configuration"),
         (name = "operation", description = "Health, metrics, this description"),
     )
@@ -107,6 +110,8 @@ pub(super) async fn index() -> Json<serde_json::Value> {
         "actors": "/api/actors",
         "events": "/api/events",
         "alarms": "/api/alarms",
+        "dead_letters": "/api/dead-letters",
+        "spool": "/api/spool",
         "live": "/ws",
         "health": "/health",
         "readiness": "/readiness",

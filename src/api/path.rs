@@ -50,6 +50,19 @@ impl FromRequest for AlarmId {
     }
 }
 
+/// `{id}` of `/api/dead-letters/{id}…`
+pub(super) struct LetterId(pub(super) u64);
+
+impl FromRequest for LetterId {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        let name = name_after(request, "/api/dead-letters/");
+        ready(name.and_then(|name| name.parse().map(Self).map_err(|_| Problem::unknown_letter(&name))))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;

@@ -332,3 +332,93 @@ pub struct MailboxSchema {
     /// Messages that found it full, since the node was added.
     pub dropped: u64,
 }
+
+/// What waits for one broker.
+#[derive(Debug, ToSchema)]
+#[schema(as = Spool)]
+pub struct SpoolSchema {
+    /// The session, by name.
+    pub session: String,
+    /// What it is doing.
+    pub state: String,
+    /// Whether a connection takes messages.
+    pub connected: bool,
+    /// How much waits.
+    pub depth: SpoolDepthSchema,
+    /// Messages that were sent and aren't acknowledged.
+    pub in_flight: usize,
+    /// When the oldest message that waits was made; null when none waits.
+    #[schema(format = DateTime)]
+    pub oldest: Option<String>,
+    /// What was dropped since the gateway started.
+    pub dropped: SpoolDropsSchema,
+    /// Bytes written to disk per value that came; null before the first.
+    pub written_bytes_per_value: Option<f64>,
+    /// Scans that aren't acknowledged yet.
+    pub pending: Vec<PendingRangeSchema>,
+    /// Whether there are more of them than are listed.
+    pub pending_truncated: bool,
+    /// Whether what waited on disk is being sent.
+    pub replay: SpoolReplaySchema,
+}
+
+/// How much waits, and where.
+#[derive(Debug, ToSchema)]
+#[schema(as = SpoolDepth)]
+pub struct SpoolDepthSchema {
+    /// Messages in memory.
+    pub memory_messages: u64,
+    /// Their bytes.
+    pub memory_bytes: u64,
+    /// Messages on disk.
+    pub disk_messages: u64,
+    /// Values in them.
+    pub disk_values: u64,
+    /// Bytes of files.
+    pub disk_bytes: u64,
+}
+
+/// What was dropped.
+#[derive(Debug, ToSchema)]
+#[schema(as = SpoolDrops)]
+pub struct SpoolDropsSchema {
+    /// Messages.
+    pub messages: u64,
+    /// Values in them.
+    pub values: u64,
+    /// The last time; null when there was none.
+    pub last: Option<SpoolDropSchema>,
+}
+
+/// Why and when something was dropped.
+#[derive(Debug, ToSchema)]
+#[schema(as = SpoolDrop)]
+pub struct SpoolDropSchema {
+    /// Why.
+    pub reason: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+/// Scans of one device that aren't acknowledged yet.
+#[derive(Debug, ToSchema)]
+#[schema(as = PendingRange)]
+pub struct PendingRangeSchema {
+    /// Which device.
+    pub device_id: String,
+    /// The first `seq`.
+    pub from: u64,
+    /// The last `seq`.
+    pub to: u64,
+}
+
+/// Whether what waited on disk is being sent, and how fast.
+#[derive(Debug, ToSchema)]
+#[schema(as = SpoolReplay)]
+pub struct SpoolReplaySchema {
+    /// Whether it is.
+    pub active: bool,
+    /// Of late.
+    pub values_per_second: f64,
+}

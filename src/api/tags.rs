@@ -4,17 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::web::{Data, Json};
 use bifrost_actors::{
+    commands::{Order, Origin, ReadError},
     gateway::DeviceEntry,
-    plc::{ReadPoint, ReadTags, WriteTag},
-    router::{LastTag, ReadLast, Unknown},
+    plc::ReadPoint,
+    router::{LastTag, Unknown},
 };
 use bifrost_drivers::{
     DeviceError,
     modbus::{Address, Point},
 };
-use bifrost_model::{
-    Command, CommandResult, CommandStatus, DataType, DeviceTags, TagClass, TagInfo, check_id,
-};
+use bifrost_model::{CommandResult, DataType, DeviceTags, TagClass, TagInfo, check_id};
 
 use super::{
     body::Body,
@@ -74,10 +73,12 @@ pub(super) async fn read(
 async fn answer(state: &ApiState, asked: ReadRequest) -> Result<Json<ReadAnswer>, Problem> {
     check_combination(&asked)?;
     let device = state.device(&asked.device_id)?;
-    let tags = match (&asked.tag_address, asked.cached) {
-        (Some(address), _) => vec![read_point(&device, address, &asked).await?],
-        (None, true) => read_last(state, &device, asked.tag_ids).await?,
-        (None, false) => read_now(&device, asked.tag_ids.as_deref()).await?,
+    let tags = match &asked.tag_address {
+        Some(address) => vec![read_point(&device, address, &asked).await?],
+        None => {
+            let read = state.gateway().commands().read(&asked.device_id, asked.tag_ids, asked.cached);
+            read.await.map_err(|error| not_read(&device, &error))?
+        }
     };
     Ok(Json(ReadAnswer { device_id: asked.device_id, count: tags.len(), tags: Tags(tags) }))
 }
@@ -99,36 +100,16 @@ fn check_combination(asked: &ReadRequest) -> Result<(), Problem> {
     if errors.is_empty() { Ok(()) } else { Err(Problem::of_keys(Kind::InvalidBody, errors)) }
 }
 
-async fn read_last(
-    state: &ApiState,
-    device: &DeviceEntry,
-    tag_ids: Option<Vec<String>>,
-) -> Result<Vec<LastTag>, Problem> {
-    let ask = ReadLast { device_id: Arc::clone(device.tags.device_id()), tag_ids };
-    let last = state.router()?.read_last.send(ask).await.map_err(|_| rebuilt("the router"))?;
-    last.map_err(|error| unknown(&error))
-}
-
-async fn read_now(device: &DeviceEntry, tag_ids: Option<&[String]>) -> Result<Vec<LastTag>, Problem> {
-    let tags = match tag_ids {
-        Some(ids) => indices(&device.tags, ids)?,
-        None => (0..).take(device.tags.len()).collect(),
-    };
-    let read = ports(device)?.read.send(ReadTags(tags)).await.map_err(|_| away(device))?;
-    read.map_err(|error| unreachable_device(device, &error))
-}
-
-fn indices(tags: &DeviceTags, ids: &[String]) -> Result<Vec<u32>, Problem> {
-    let (found, missing): (Vec<_>, Vec<_>) =
-        ids.iter().map(|id| tags.index_of(id).ok_or(id)).partition(Result::is_ok);
-    let missing: Vec<_> = missing.into_iter().filter_map(Result::err).collect();
-    match missing.first() {
-        None => Ok(found.into_iter().flatten().collect()),
-        Some(first) => {
-            let errors =
-                missing.iter().map(|id| KeyProblem::new("tag_ids", format!("no tag {id:?}"))).collect();
-            Err(unknown_tag(tags.device_id(), first).with_errors(errors))
+fn not_read(device: &DeviceEntry, error: &ReadError) -> Problem {
+    match error {
+        ReadError::Unknown(error) => unknown(error),
+        ReadError::UnknownTags { device, tags } => {
+            let errors = tags.iter().map(|id| KeyProblem::new("tag_ids", format!("no tag {id:?}"))).collect();
+            let first = tags.first().map_or("", String::as_str);
+            unknown_tag(device, first).with_errors(errors)
         }
+        ReadError::Away(who) => rebuilt(who),
+        ReadError::Device(error) => unreachable_device(device, error),
     }
 }
 
@@ -209,38 +190,12 @@ pub(super) async fn write(
     state: Data<ApiState>,
     body: Body<WriteRequest>,
 ) -> Result<Json<CommandResult>, Problem> {
-    let asked = body.0;
-    let device = state.device(&asked.device_id)?;
-    if device.tags.index_of(&asked.tag_id).is_none() {
-        return Err(unknown_tag(&asked.device_id, &asked.tag_id));
-    }
-    let command_id: Arc<str> = match asked.command_id {
-        Some(id) => check_command_id(id)?.into(),
-        // 128 random bits: nobody makes up the same.
-        None => format!("{:032x}", rand::random::<u128>()).into(),
-    };
-    let command = Command {
-        command_id: Arc::clone(&command_id),
-        tag_id: asked.tag_id.into(),
-        value: asked.value,
-        expires_at: asked.expires_at,
-        read_back: asked.read_back,
-    };
-    let Some(ports) = device.ports.get() else {
-        let why = "the device's actor is stopped or being rebuilt; nothing was sent";
-        return Ok(Json(CommandResult::not_ok(command_id, CommandStatus::Rejected, why)));
-    };
-    let not_known = |why: String| {
-        let why = format!("{why}; whether it was written isn't known");
-        CommandResult::not_ok(command_id, CommandStatus::Failed, why)
-    };
-    let limit = answer_limit(&state);
-    let result = match tokio::time::timeout(limit, ports.write.send(WriteTag(command))).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => not_known("the device's actor ended meanwhile".to_owned()),
-        Err(_) => not_known(format!("no result within {limit:?}")),
-    };
-    Ok(Json(result))
+    let WriteRequest { device_id, tag_id, value, command_id, expires_at, read_back } = body.0;
+    let command_id = command_id.map(check_command_id).transpose()?;
+    let order = Order { command_id, tag_id, value, expires_at, read_back };
+    let handed = state.gateway().commands().write(&device_id, order, Origin::Rest);
+    let handed = handed.map_err(|error| unknown(&error))?;
+    Ok(Json(handed.result_within(answer_limit(&state)).await))
 }
 
 /// A little less than any request has: a command that was understood is answered with a result, not with 504.

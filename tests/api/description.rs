@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bifrost::api;
-use bifrost_model::Severity;
+use bifrost_actors::spool::{PendingRange, SpoolDepth, SpoolDrop, SpoolDrops, SpoolReplay, SpoolReport};
+use bifrost_model::{Severity, Timestamp};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
@@ -154,6 +155,37 @@ fn what_is_sent_is_what_is_described() {
     fits("DeviceChanged", &changed);
     fits("Changes", &changed["changes"]);
     fits("Change", &changed["changes"]["changed"][0]);
+    crate::letters::bury(&bench, "cloud", b"{}");
+    let letters = bench.get("/api/dead-letters").ok();
+    fits("LetterList", &letters);
+    fits("LetterRow", &letters["letters"][0]);
+    fits("LettersDeleted", &bench.delete("/api/dead-letters").ok());
+    fits("LetterReplayed", &json!({"id": 1, "outcome": "queued"}));
+    fits("SpoolList", &bench.get("/api/spool").ok());
+    let spool = serde_json::to_value(spool()).unwrap();
+    fits("Spool", &spool);
+    fits("SpoolDepth", &spool["depth"]);
+    fits("SpoolDrops", &spool["dropped"]);
+    fits("SpoolDrop", &spool["dropped"]["last"]);
+    fits("PendingRange", &spool["pending"][0]);
+    fits("SpoolReplay", &spool["replay"]);
     fits("Health", &bench.get("/health").ok());
     fits("Problem", &bench.get("/api/devices?limit=0").json());
+}
+
+fn spool() -> SpoolReport {
+    let last = SpoolDrop { reason: "full".to_owned(), at: Timestamp::now() };
+    SpoolReport {
+        session: "cloud".to_owned(),
+        state: "running".to_owned(),
+        connected: true,
+        depth: SpoolDepth::default(),
+        in_flight: 1,
+        oldest: None,
+        dropped: SpoolDrops { last: Some(last), ..SpoolDrops::default() },
+        written_bytes_per_value: None,
+        pending: vec![PendingRange { device_id: "press-1".to_owned(), from: 1, to: 2 }],
+        pending_truncated: false,
+        replay: SpoolReplay::default(),
+    }
 }

@@ -14,6 +14,7 @@ mod description;
 mod devices;
 mod discovery;
 mod events;
+mod letters;
 mod limits;
 mod live;
 mod operation;

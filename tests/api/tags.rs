@@ -176,7 +176,30 @@ fn commands_that_are_not_carried_out_say_why() {
     }
     let twice = json!({"device_id": "press-1", "tag_id": "speed", "value": 9, "command_id": "same"});
     assert_eq!(write(&bench, &twice)["status"], "ok");
-    assert_eq!(write(&bench, &twice)["status"], "duplicate");
+    let again = write(&bench, &twice);
+    assert_eq!(again["status"], "duplicate");
+    let error = again["error"].as_str().unwrap();
+    assert!(error.contains("taken at 20") && error.ends_with("ended ok"), "{error}");
+}
+
+#[test]
+fn every_result_is_an_event_too() {
+    let bench = online();
+    write(
+        &bench,
+        &json!({"device_id": "press-1", "tag_id": "speed", "value": 7, "command_id": "c", "read_back": true}),
+    );
+    write(&bench, &json!({"device_id": "press-1", "tag_id": "speed", "value": 700}));
+    let told = bench.until("/api/events?device_id=press-1", |list| {
+        list["events"].as_array().unwrap().iter().filter(|e| e["event_type"] == "command_result").count() == 2
+    });
+    let told: Vec<_> =
+        told["events"].as_array().unwrap().iter().filter(|e| e["event_type"] == "command_result").collect();
+    let data = json!({
+        "command_id": "c", "tag_id": "speed", "value": 7, "status": "ok", "read_back": 7, "origin": "rest"
+    });
+    assert_eq!((&told[1]["data"], &told[1]["severity"]), (&data, &json!("info")));
+    assert_eq!((&told[0]["data"]["status"], &told[0]["severity"]), (&json!("rejected"), &json!("warning")));
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod faults;
 mod feed;
 mod late_replies;
 mod learning;
+mod ledger;
 mod lifecycle;
 mod many;
 mod reading;

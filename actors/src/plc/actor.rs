@@ -24,6 +24,7 @@ use super::{
     schedule::{Pause, Phases, Rhythm},
     settings::DeviceSettings,
     stats::Counters,
+    turns::Turns,
 };
 use crate::{
     commands::LedgerPorts,
@@ -138,7 +139,7 @@ pub(super) struct PlcConnection {
     extend_after: Option<Instant>,
     pub(super) desk: Rc<RefCell<Desk>>,
     /// Writes go one after the other, in the order they came.
-    pub(super) turn: Rc<tokio::sync::Mutex<()>>,
+    pub(super) turns: Turns,
 }
 
 impl PlcConnection {
@@ -167,7 +168,7 @@ impl PlcConnection {
             left_alone_for: DeviceError::Timeout(parts.settings.timeout),
             groups: groups.collect(),
             desk: Rc::new(RefCell::new(Desk::new(limits.command_ids, limits.device_writes))),
-            turn: Rc::default(),
+            turns: Turns::default(),
             counters: Counters::default(),
             extending: false,
             extend_after: None,

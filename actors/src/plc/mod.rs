@@ -13,6 +13,7 @@ mod scan;
 pub mod schedule;
 mod settings;
 mod stats;
+mod turns;
 mod write;
 
 pub(crate) use actor::{Parts, Shared, modbus, spec};

@@ -11,7 +11,7 @@ use futures_util::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::{actor::PlcConnection, commands::Desk, messages::WriteTag};
+use super::{actor::PlcConnection, commands::Desk, messages::WriteTag, turns::Place};
 use crate::commands::{Conclude, LedgerPorts, Note, event, status_name};
 
 /// Longest time from a command's acceptance to its result. Less than REST waits: what REST calls unanswered is
@@ -47,7 +47,8 @@ impl PlcConnection {
         })
     }
 
-    /// How an accepted command is carried out. Its id is on its way to the ledger when this returns.
+    /// How an accepted command is carried out. It has its place in the line, and its id is on its way to the
+    /// ledger, when this returns.
     fn errand(&self, tag: u32, order: &WriteTag) -> Errand {
         let record = order.given_id.then(|| Record {
             device: Arc::clone(self.parts.device.tags.device_id()),
@@ -56,7 +57,7 @@ impl PlcConnection {
         });
         Errand {
             driver: Rc::clone(&self.driver),
-            turn: Rc::clone(&self.turn),
+            place: self.turns.line_up(),
             pending: Pending(Rc::clone(&self.desk)),
             noted: record.as_ref().map_or_else(no_note, |record| record.note(&order.command)),
             record,
@@ -151,7 +152,7 @@ impl Record {
 /// One command on its way.
 struct Errand {
     driver: Rc<dyn Driver>,
-    turn: Rc<tokio::sync::Mutex<()>>,
+    place: Place,
     pending: Pending,
     noted: LocalBoxFuture<'static, Result<(), CommandResult>>,
     record: Option<Record>,
@@ -171,13 +172,13 @@ impl Errand {
     /// Waits for its turn and, at the same time, for the disk: who comes later waits behind both, so that
     /// the order holds. What mustn't be sent doesn't wait for its turn.
     async fn run(self) -> CommandResult {
-        let Self { driver, turn, pending, noted, record, tag, command, limit } = self;
+        let Self { driver, place, pending, noted, record, tag, command, limit } = self;
         let _pending = pending;
         let deadline = deadline(&command, limit);
-        let turn = timeout_at(deadline, try_join(turn.lock().map(Ok), noted)).await;
+        let turn = timeout_at(deadline, try_join(place.turn().map(Ok), noted)).await;
         let result = match turn {
             Ok(Err(refused)) => return refused,
-            Ok(Ok(_turn)) => carry_out(&*driver, tag, &command, deadline).await,
+            Ok(Ok(_)) => carry_out(&*driver, tag, &command, deadline).await,
             Err(_) => unsent(&command),
         };
         if let Some(record) = record {

@@ -115,7 +115,7 @@ fn what_cannot_be_understood_is_answered_and_kept_with_the_reason() {
         (request("write", Some("d"), r#"{"tag_id":"t0","value":1,"command_id":" "}"#), "command_id is empty"),
         (request("write", Some("d"), r#"{"tag_id":"t0","value":1,"expires_at":"soon"}"#), "RFC 3339"),
         (request("write", Some("d"), format!(r#"{{"tag_id":"t0","value":{deep}}}"#)), "recursion limit"),
-        (request("write", Some("d"), large), "70027 bytes"),
+        (request("write", Some("d"), large), "70026 bytes"),
         (request("write", Some("nobody"), r#"{"tag_id":"t0","value":1}"#), "nobody"),
         (request("write", Some("d"), r#"{"tag_id":"x","value":1}"#), "no tag \"x\""),
         (request("write", None, r#"{"tag_id":"t0","value":1}"#), "names no device"),
