@@ -49,6 +49,8 @@ async fn measure(address: &str, count: u32, workers: usize) -> Result<(), Failur
     let settings = GatewaySettings {
         gateway_id: "load".into(),
         site_id: "load".into(),
+        hostname: "host".into(),
+        brokers: Vec::new(),
         data_dir: data_dir.path().to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),

@@ -339,7 +339,9 @@ pub struct MailboxSchema {
 pub struct SpoolSchema {
     /// The session, by name.
     pub session: String,
-    /// What it is doing.
+    /// `live`; `replaying` what waited on disk beside what is live; `spooling` to disk, since nothing is
+    /// acknowledged; `waiting` for a connection.
+    #[schema(example = "live")]
     pub state: String,
     /// Whether a connection takes messages.
     pub connected: bool,
@@ -360,6 +362,8 @@ pub struct SpoolSchema {
     pub pending_truncated: bool,
     /// Whether what waited on disk is being sent.
     pub replay: SpoolReplaySchema,
+    /// Why the disk doesn't take what it should; null while it does.
+    pub disk_error: Option<String>,
 }
 
 /// How much waits, and where.
@@ -419,6 +423,6 @@ pub struct PendingRangeSchema {
 pub struct SpoolReplaySchema {
     /// Whether it is.
     pub active: bool,
-    /// Of late.
-    pub values_per_second: f64,
+    /// At most.
+    pub values_per_second: usize,
 }

@@ -210,6 +210,8 @@ async fn run(
     let gateway = GatewaySettings {
         gateway_id: "gw-1".into(),
         site_id: "plant-a".into(),
+        hostname: "host".into(),
+        brokers: Vec::new(),
         data_dir: data.path().to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),

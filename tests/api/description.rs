@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bifrost::api;
-use bifrost_actors::spool::{PendingRange, SpoolDepth, SpoolDrop, SpoolDrops, SpoolReplay, SpoolReport};
+use bifrost_actors::spool::{
+    Depth, DroppedReport, LastDrop, PendingRange, ReplayReport, SpoolReport, SpoolState,
+};
 use bifrost_model::{Severity, Timestamp};
 use serde_json::{Value, json};
 
@@ -174,18 +176,19 @@ fn what_is_sent_is_what_is_described() {
 }
 
 fn spool() -> SpoolReport {
-    let last = SpoolDrop { reason: "full".to_owned(), at: Timestamp::now() };
+    let last = LastDrop { reason: "full".to_owned(), at: Timestamp::now() };
     SpoolReport {
-        session: "cloud".to_owned(),
-        state: "running".to_owned(),
+        session: "cloud".into(),
+        state: SpoolState::Live,
         connected: true,
-        depth: SpoolDepth::default(),
+        depth: Depth { memory_messages: 1, memory_bytes: 2, disk_messages: 3, disk_values: 4, disk_bytes: 5 },
         in_flight: 1,
         oldest: None,
-        dropped: SpoolDrops { last: Some(last), ..SpoolDrops::default() },
+        dropped: DroppedReport { messages: 1, values: 2, last: Some(last) },
         written_bytes_per_value: None,
-        pending: vec![PendingRange { device_id: "press-1".to_owned(), from: 1, to: 2 }],
+        pending: vec![PendingRange { device_id: "press-1".into(), from: 1, to: 2 }],
         pending_truncated: false,
-        replay: SpoolReplay::default(),
+        replay: ReplayReport { active: false, values_per_second: 1000 },
+        disk_error: None,
     }
 }

@@ -16,6 +16,8 @@ async fn gateway(folder: &Path) -> Gateway {
     let settings = GatewaySettings {
         gateway_id: "gw-1".into(),
         site_id: "plant-a".into(),
+        hostname: "host".into(),
+        brokers: Vec::new(),
         data_dir: folder.to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),

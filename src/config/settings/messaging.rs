@@ -3,7 +3,11 @@
 use std::{collections::HashSet, fmt, marker::PhantomData};
 
 use bifrost_actors::{
-    dead_letters::DeadLetterSettings, mqtt::MqttSettings, nats::NatsSettings, spool::SpoolSettings,
+    dead_letters::DeadLetterSettings,
+    gateway::{BrokerKind, BrokerSettings},
+    mqtt::MqttSettings,
+    nats::NatsSettings,
+    spool::SpoolSettings,
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
