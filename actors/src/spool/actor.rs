@@ -76,18 +76,17 @@ pub(crate) fn spec(parts: Parts, placement: Placement) -> ChildSpec {
         kind: ChildKind::Spool,
         placement,
         mailbox: Arc::clone(&mailbox),
-        factory: Box::new(move |_| Box::pin(build(parts.clone(), Arc::clone(&mailbox)))),
+        factory: Box::new(move |_| Box::pin(build(parts.clone(), mailbox.capacity()))),
     }
 }
 
-async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String> {
+async fn build(parts: Parts, capacity: usize) -> Result<Child, String> {
     let settings = StoreSettings {
         max_bytes: parts.settings.max_bytes.0,
         segment_bytes: parts.settings.segment(),
         on_full: parts.settings.on_full,
     };
     let (disk, stats, set_aside) = Disk::open(parts.folder.clone(), settings).await?;
-    let capacity = mailbox.capacity();
     Ok(Child::new(capacity, |ctx| {
         let address = ctx.address();
         let ports = parts.ports.set(SpoolPorts {
@@ -97,7 +96,7 @@ async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String
         });
         let desk =
             parts.desk.set(SpoolDesk { report: address.clone().recipient(), requeue: address.recipient() });
-        let mut spool = Spool::new(parts, DiskState::new(disk, stats), mailbox, (ports, desk));
+        let mut spool = Spool::new(parts, DiskState::new(disk, stats), (ports, desk));
         spool.tell_set_aside(&set_aside);
         spool
     }))
@@ -112,7 +111,6 @@ pub(super) struct Carrier {
 
 pub(super) struct Spool {
     pub(super) parts: Parts,
-    pub(super) mailbox: Arc<MailboxStats>,
     _addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>),
     pub(super) metrics: SessionMetrics,
     subscription: SubscriberId,
@@ -137,19 +135,13 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    fn new(
-        parts: Parts,
-        disk: DiskState,
-        mailbox: Arc<MailboxStats>,
-        addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>),
-    ) -> Self {
+    fn new(parts: Parts, disk: DiskState, addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>)) -> Self {
         let now = Instant::now();
         let metrics = parts.metrics.session(&parts.session);
         let losses = Losses::new(Arc::clone(&parts.session), parts.events.clone(), metrics.dropped.clone());
         let mut outbox = Outbox::default();
         outbox.unspill(std::mem::take(&mut *parts.legacy.lock().unwrap_or_else(PoisonError::into_inner)));
         Self {
-            mailbox,
             _addresses: addresses,
             metrics,
             subscription: next_subscriber_id(),

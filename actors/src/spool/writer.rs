@@ -38,7 +38,10 @@ pub(super) struct DiskState {
     in_transit: Vec<Arc<Outgoing>>,
     writing: bool,
     reading: bool,
+    /// Blocks that aren't needed any more; the store isn't told yet …
     pub(super) released: Vec<u64>,
+    /// … or is being told.
+    telling: Vec<u64>,
     noted_at: Instant,
     /// Blocks up to this one are in hand or released …
     cursor: u64,
@@ -62,9 +65,10 @@ impl DiskState {
             writing: false,
             reading: false,
             released: Vec::new(),
+            telling: Vec::new(),
             noted_at: Instant::now(),
             cursor: 0,
-            behind: true,
+            behind: stats.blocks > 0,
             epoch: 0,
             retry_at: None,
             error: None,
@@ -109,6 +113,24 @@ impl DiskState {
     pub(super) fn rewind(&mut self) {
         (self.cursor, self.behind) = (0, true);
         self.epoch += 1;
+    }
+
+    /// What the store is told not to give any more.
+    fn tell_released(&mut self) -> Vec<u64> {
+        self.telling = std::mem::take(&mut self.released);
+        self.telling.clone()
+    }
+
+    /// The store knows, or has to be told again.
+    fn told(&mut self, knows: bool) {
+        if !knows {
+            self.released.append(&mut self.telling);
+        }
+        self.telling.clear();
+    }
+
+    fn is_released(&self, block: u64) -> bool {
+        self.released.contains(&block) || self.telling.contains(&block)
     }
 
     fn next_chunk(&mut self) -> Vec<Arc<Outgoing>> {
@@ -187,7 +209,7 @@ impl Spool {
         }
         self.disk.writing = true;
         self.disk.in_transit.clone_from(&chunk);
-        let released = std::mem::take(&mut self.disk.released);
+        let released = self.disk.tell_released();
         let writing = self.disk.disk.run(move |store| {
             store.release(&released)?;
             let appended = store.append(&chunk);
@@ -195,6 +217,7 @@ impl Spool {
         });
         ctx.spawn(writing.into_actor(self).map(move |outcome, actor, ctx| {
             actor.disk.writing = false;
+            actor.disk.told(outcome.is_ok());
             let chunk = std::mem::take(&mut actor.disk.in_transit);
             let appended = outcome.and_then(|(appended, stats)| {
                 actor.disk.stats = stats;
@@ -322,7 +345,7 @@ impl Spool {
             return;
         };
         self.disk.cursor = block.id;
-        if self.outbox.has_in_hand(block.id) {
+        if self.outbox.has_in_hand(block.id) || self.disk.is_released(block.id) {
             return;
         }
         let messages = block.messages.into_iter().map(late).collect();
@@ -342,7 +365,7 @@ impl Spool {
             self.disk.noted_at = now;
         }
         self.disk.writing = true;
-        let released = std::mem::take(&mut self.disk.released);
+        let released = self.disk.tell_released();
         let releasing = self.disk.disk.run(move |store| {
             store.release(&released)?;
             if note {
@@ -352,6 +375,7 @@ impl Spool {
         });
         ctx.spawn(releasing.into_actor(self).map(|outcome, actor, ctx| {
             actor.disk.writing = false;
+            actor.disk.told(outcome.is_ok());
             match outcome {
                 Ok(stats) => actor.disk.stats = stats,
                 Err(error) => actor.disk_fails(&error.to_string()),
