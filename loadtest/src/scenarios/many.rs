@@ -13,22 +13,60 @@ use crate::{
 /// Tags of each device: one request's worth.
 pub(super) const TAGS: u16 = 100;
 
+/// Tags of each wide device: eight requests' worth.
+const WIDE: u16 = 1000;
+
 /// So many devices, so often.
 #[derive(Debug)]
 pub(super) struct Load {
     name: &'static str,
     devices: u16,
+    tags: u16,
     poll_interval: &'static str,
     /// MB.
     rss: f64,
+    /// Milliseconds for 1,000 tags, where there is a limit.
+    cpu: Option<f64>,
     /// Whether the issue is scans in time.
     on_time: bool,
 }
 
-pub(super) const FAST: Load =
-    Load { name: "many-fast", devices: 100, poll_interval: "100ms", rss: 40.0, on_time: false };
-pub(super) const SLOW: Load =
-    Load { name: "many-slow", devices: 1000, poll_interval: "1s", rss: 60.0, on_time: true };
+pub(super) const FAST: Load = Load {
+    name: "many-fast",
+    devices: 100,
+    tags: TAGS,
+    poll_interval: "100ms",
+    rss: 40.0,
+    cpu: None,
+    on_time: false,
+};
+pub(super) const SLOW: Load = Load {
+    name: "many-slow",
+    devices: 1000,
+    tags: TAGS,
+    poll_interval: "1s",
+    rss: 60.0,
+    cpu: None,
+    on_time: true,
+};
+pub(super) const WIDE_SLOW: Load = Load {
+    name: "wide-slow",
+    devices: 100,
+    tags: WIDE,
+    poll_interval: "1s",
+    rss: 50.0,
+    cpu: Some(0.4),
+    on_time: true,
+};
+pub(super) const WIDE_FAST: Load = Load {
+    name: "wide-fast",
+    devices: 100,
+    tags: WIDE,
+    poll_interval: "100ms",
+    rss: 80.0,
+    cpu: Some(0.4),
+    on_time: false,
+};
 
 /// Everything that counts, at one moment.
 struct Moment {
@@ -51,10 +89,10 @@ pub(super) fn run(
     bench: &Bench,
     report: &mut Report,
 ) -> Result<(), LoadError> {
-    eprintln!("{}: {} devices x {TAGS} tags at {}", load.name, load.devices, load.poll_interval);
-    let plant = Plant::start(bench, vec![plc("plc", load.devices, TAGS, None)], 0, None)?;
+    eprintln!("{}: {} devices x {} tags at {}", load.name, load.devices, load.tags, load.poll_interval);
+    let plant = Plant::start(bench, vec![plc("plc", load.devices, load.tags, None)], 0, None)?;
     let devices: Vec<_> = devices(&plant, load.devices).collect();
-    let mut gateway = Gateway::start(bench, &devices, TAGS, load.poll_interval)?;
+    let mut gateway = Gateway::start(bench, &devices, load.tags, load.poll_interval)?;
     gateway.connected(load.devices)?;
     sleep(bench.warm_up());
     if scans {
@@ -91,7 +129,11 @@ fn tell(load: &Load, before: &Moment, after: &Moment, bench: &Bench, report: &mu
     }
     let per_thousand = |before: Usage, after: Usage| (after.cpu - before.cpu) / values * 1e6;
     let (gateway, plant) = (after.gateway, after.plant);
-    report.tell(name, "CPU per 1,000 tags", per_thousand(before.gateway, gateway), "ms");
+    let cpu = per_thousand(before.gateway, gateway);
+    match load.cpu {
+        Some(limit) => report.judge(name, "CPU per 1,000 tags", (cpu, "ms"), Target::AtMost(limit)),
+        None => report.tell(name, "CPU per 1,000 tags", cpu, "ms"),
+    }
     report.tell(name, "CPU per 1,000 tags, simulator", per_thousand(before.plant, plant), "ms");
     report.judge(name, "RSS", (gateway.rss, "MB"), Target::AtMost(load.rss));
     report.tell(name, "RSS, most ever", gateway.peak, "MB");

@@ -19,6 +19,10 @@ pub(crate) enum Scenario {
     ManyFast,
     /// What do 1,000 devices with 100 tags at 1 s take, and are scans on time?
     ManySlow,
+    /// What do 100 devices with 1,000 tags at 1 s take, and are scans on time?
+    WideSlow,
+    /// What do 100 devices with 1,000 tags at 100 ms take: a million values per second?
+    WideFast,
     /// How long does a write take under either load?
     Write,
     /// Do three broken devices harm the other 97?
@@ -37,6 +41,11 @@ pub(crate) fn run(only: &[Scenario], bench: &Bench, report: &mut Report) -> Resu
     for (scenario, load) in [(Scenario::ManyFast, &many::FAST), (Scenario::ManySlow, &many::SLOW)] {
         if wanted(scenario) || writes {
             many::run(load, wanted(scenario), writes, bench, report)?;
+        }
+    }
+    for (scenario, load) in [(Scenario::WideSlow, &many::WIDE_SLOW), (Scenario::WideFast, &many::WIDE_FAST)] {
+        if wanted(scenario) {
+            many::run(load, true, false, bench, report)?;
         }
     }
     if wanted(Scenario::Faults) {
