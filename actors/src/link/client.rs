@@ -78,6 +78,7 @@ impl LinkClient {
         Self { line, timeout, late_reply_wait, traffic }
     }
 
+    /// Waits for a link that is being opened.
     async fn port(&self) -> Result<Port<Carry>, DeviceError> {
         let mut state = self.line.subscribe();
         let limit = self.line.settings().connect_timeout;
@@ -100,11 +101,14 @@ impl LinkClient {
         request: Request<'static>,
         priority: Priority,
     ) -> Result<Response, ExchangeError> {
-        let port = self.port().await?;
         let (reply, answer) = oneshot::channel();
         let (timeout, late_reply_wait) = (self.timeout, self.late_reply_wait);
         let job = Carry { unit, request, priority, timeout, late_reply_wait, reply };
-        match port.try_send(job) {
+        let sent = match self.line.try_carry(job) {
+            Ok(sent) => sent,
+            Err(job) => self.port().await?.try_send(job),
+        };
+        match sent {
             Ok(()) => {}
             Err(Undelivered::Full) => return Err(DeviceError::Busy.into()),
             Err(Undelivered::Closed) => return Err(gone()),

@@ -8,7 +8,7 @@ use prometheus::IntCounter;
 use tokio::sync::watch;
 
 use super::{messages::Carry, settings::LinkSettings, transport::Connection};
-use crate::supervision::{MailboxStats, Port};
+use crate::supervision::{MailboxStats, Port, Undelivered};
 
 /// What a link is doing.
 #[derive(Debug, Clone)]
@@ -61,6 +61,14 @@ impl LinkLine {
 
     pub(super) fn subscribe(&self) -> watch::Receiver<(u64, LinkState)> {
         self.state.subscribe()
+    }
+
+    /// Hands a request to the link, if it is open; else gives it back.
+    pub(super) fn try_carry(&self, job: Carry) -> Result<Result<(), Undelivered>, Carry> {
+        match &self.state.borrow().1 {
+            LinkState::Up(port) => Ok(port.try_send(job)),
+            LinkState::Opening | LinkState::Down(_) => Err(job),
+        }
     }
 
     /// A new incarnation takes over; answers its number.

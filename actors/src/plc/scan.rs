@@ -148,7 +148,7 @@ impl PlcConnection {
         let device = Arc::clone(&self.parts.device.tags);
         let batch = Arc::new(TagBatch { device, seq, timestamp: Timestamp::now(), readings });
         let message = Publish(Arc::clone(&batch));
-        let sent = self.parts.shared.router.get().map(|router| router.publish.try_send(message));
+        let sent = self.parts.shared.router.with(|router| router.publish.try_send(message));
         if matches!(sent, Some(Ok(()))) {
             self.metrics.data_points.inc_by(count);
         } else {
@@ -194,7 +194,7 @@ impl PlcConnection {
     /// What doesn't get through is told again with the next scan.
     pub(super) fn report_status(&mut self) {
         let status: Arc<DeviceStatus> = Arc::new(self.status.clone());
-        let sent = self.parts.shared.router.get().map(|router| router.status.try_send(ReportStatus(status)));
+        let sent = self.parts.shared.router.with(|router| router.status.try_send(ReportStatus(status)));
         self.status_told = matches!(sent, Some(Ok(())));
     }
 
