@@ -5,6 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bifrost_drivers::modbus::{CallError, Request, Response};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     messages::Carry,
@@ -130,13 +131,16 @@ struct Carrier {
 impl Carrier {
     /// The next request, and whether the connection was idle before it; an idle one holds no buffers.
     async fn next(&mut self, queue: &Queue) -> (Carry, bool) {
-        if let Ok(job) = tokio::time::timeout(IDLE, queue.pop()).await {
-            return (job, false);
-        }
-        if let Some(connection) = &mut self.connection {
+        let since = Instant::now();
+        let buffers = self.connection.as_mut().filter(|connection| connection.client.holds_buffers());
+        if let Some(connection) = buffers {
+            if let Ok(job) = tokio::time::timeout(IDLE, queue.pop()).await {
+                return (job, false);
+            }
             connection.client.rest();
         }
-        (queue.pop().await, true)
+        let job = queue.pop().await;
+        (job, since.elapsed() >= IDLE)
     }
 
     /// Carries one request; an error is why the link has to end.

@@ -1,6 +1,7 @@
 //! One connection to one device, or to a line of them: a request out, its answer in.
 //!
-//! Built on tokio-modbus, which knows neither timeouts nor late replies. The rule here: **no reply is ever
+//! Built on tokio-modbus, which knows neither timeouts nor late replies; reads over Modbus/TCP alone go without
+//! it, see [`super::mbap`]. The rule here: **no reply is ever
 //! taken for the answer of another request.**
 //! - Modbus/TCP: after a timeout, a cancelled call or any transport error the client refuses every further
 //!   call; its owner reconnects, and a late reply dies with the connection.
@@ -14,7 +15,10 @@
 use std::{fmt, time::Duration};
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, timeout_at},
+};
 use tokio_modbus::{
     Error as ModbusError, Request, Response, Slave,
     client::{Client as _, Context, rtu, tcp},
@@ -23,6 +27,7 @@ use tokio_modbus::{
 
 use super::{
     limits::{self, LimitError},
+    mbap,
     shared_stream::{SharedStream, Transport},
 };
 
@@ -194,6 +199,11 @@ impl Client {
         result
     }
 
+    /// Whether there are buffers to let go of.
+    pub fn holds_buffers(&self) -> bool {
+        self.context.is_some()
+    }
+
     /// Lets go of buffers until the next call: a thousand connections that wait for their next scan hold
     /// none.
     pub fn rest(&mut self) {
@@ -223,6 +233,16 @@ impl Client {
         request: &Request<'static>,
         deadline: Instant,
     ) -> Result<Response, CallError> {
+        if self.framing == Framing::Tcp
+            && let Some(frame) = mbap::read_frame(self.stream.next_number(), unit, request)
+        {
+            return match timeout_at(deadline, read(&mut self.stream, &frame)).await {
+                Err(_) => Err(CallError::Timeout(self.waited())),
+                Ok(Ok(Ok(response))) => Ok(response),
+                Ok(Ok(Err(code))) => Err(CallError::Exception(code)),
+                Ok(Err(evidence)) => Err(CallError::Transport(evidence)),
+            };
+        }
         self.context().set_slave(Slave(unit));
         self.stream.expect_frame(false);
         let mut damaged = 0;
@@ -314,6 +334,25 @@ impl Client {
     fn fail(&mut self, reason: String) -> CallError {
         self.broken = Some(reason.clone());
         CallError::Transport(reason)
+    }
+}
+
+/// Asks and takes the answer in. What follows it in the same packet, nobody asked for.
+async fn read(stream: &mut SharedStream, asked: &[u8; mbap::READ_FRAME]) -> Result<mbap::Answer, String> {
+    stream.write_all(asked).await.map_err(|error| error.to_string())?;
+    let mut frame = [0; mbap::MAX_FRAME];
+    let mut filled = 0;
+    loop {
+        if let Some(length) = mbap::length(&frame[..filled])?
+            && length <= filled
+        {
+            return mbap::answer(asked, &frame[..length]);
+        }
+        match stream.read(&mut frame[filled..]).await {
+            Ok(0) => return Err(CLOSED.to_owned()),
+            Ok(count) => filled += count,
+            Err(error) => return Err(error.to_string()),
+        }
     }
 }
 

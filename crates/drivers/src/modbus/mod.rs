@@ -15,6 +15,7 @@ mod fake;
 mod learn;
 mod limits;
 mod linear;
+mod mbap;
 mod plan;
 mod point;
 mod probe;

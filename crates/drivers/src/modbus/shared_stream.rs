@@ -125,6 +125,16 @@ impl SharedStream {
         inner.numbers.begin();
     }
 
+    /// The number of the next frame, where it is written without a context.
+    pub(super) fn next_number(&self) -> u16 {
+        let mut inner = self.lock();
+        inner.muted = false;
+        inner.numbers.begin();
+        // Nothing is to be replaced in this frame.
+        (inner.numbers.written, inner.numbers.read) = (2, 2);
+        inner.numbers.wire
+    }
+
     /// How many bytes came since then; counted in RTU mode only.
     pub(super) fn bytes_of_frame(&self) -> usize {
         self.lock().handed
