@@ -148,9 +148,9 @@ impl PlcConnection {
         let metrics = parts.shared.metrics.device(&id, parts.settings.protocol.as_str());
         let traffic = Rc::new(Traffic::new(metrics.response_time.clone()));
         let driver = (parts.driver)(&parts, Rc::clone(&traffic));
-        let now = Instant::now();
+        let (now, zero) = (Instant::now(), parts.shared.phases.zero());
         let groups = parts.device.groups.iter().zip(parts.phases.iter()).map(|(group, phase)| {
-            let rhythm = Rhythm::new(now, group.period, *phase);
+            let rhythm = Rhythm::new(now, group.period, *phase, zero);
             GroupRun { tags: Arc::clone(&group.tags), rhythm, due: rhythm.first(), running: false }
         });
         let limits = &parts.shared.limits;

@@ -11,15 +11,29 @@ use tokio::time::Instant;
 ///
 /// Phases follow the golden ratio: each new one falls into the largest gap that the ones before have left,
 /// so devices may come and go without anybody being moved.
-#[derive(Debug, Default)]
-pub struct Phases(AtomicU64);
+#[derive(Debug)]
+pub struct Phases {
+    turn: AtomicU64,
+    zero: Instant,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self { turn: AtomicU64::new(0), zero: Instant::now() }
+    }
+}
 
 impl Phases {
+    /// From when all rhythms' ticks are counted.
+    pub fn zero(&self) -> Instant {
+        self.zero
+    }
+
     /// The next phase, from 0 (inclusive) to 1 (exclusive).
     pub fn next(&self) -> f64 {
         // 2^64 divided by the golden ratio: multiples of it, cut to 64 bits, are that sequence.
         const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
-        let turn = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(STEP);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).wrapping_mul(STEP);
         f64::from(u32::try_from(turn >> 32).unwrap_or(0)) / 4_294_967_296.0
     }
 }
@@ -33,10 +47,11 @@ pub struct Rhythm {
 
 impl Rhythm {
     /// A rhythm that starts within its first period after `now`, or within the first second when the period
-    /// is longer: nobody wants to wait an hour for the first value.
-    pub fn new(now: Instant, period: Duration, phase: f64) -> Self {
+    /// is longer: nobody wants to wait an hour for the first value. It keeps to ticks counted from `zero`, so
+    /// that groups of many devices are due together and the machine is woken once for them, not for each.
+    pub fn new(now: Instant, period: Duration, phase: f64, zero: Instant) -> Self {
         let first = period.min(Duration::from_secs(1)).mul_f64(phase);
-        Self { origin: now + first, period }
+        Self { origin: at_tick(now, now + first, tick(period), zero), period }
     }
 
     /// The first time.
@@ -56,6 +71,18 @@ impl Rhythm {
         let done = steps(since, self.period);
         self.origin + times(self.period, done + 1)
     }
+}
+
+/// How often groups of this period become due, all devices together: 20 times in a period, but at least
+/// every 50 ms.
+fn tick(period: Duration) -> Duration {
+    (period / 20).clamp(Duration::from_millis(1), Duration::from_millis(50))
+}
+
+/// The last tick up to `at`, or the first after `now`, if that is later.
+fn at_tick(now: Instant, at: Instant, tick: Duration, zero: Instant) -> Instant {
+    let before = zero + times(tick, steps(at.saturating_duration_since(zero), tick));
+    if before < now { before + tick } else { before }
 }
 
 fn steps(span: Duration, period: Duration) -> u64 {
@@ -126,7 +153,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn times_do_not_drift_however_late_each_scan_ends() {
         let start = Instant::now();
-        let rhythm = Rhythm::new(start, ms(100), 0.25);
+        let rhythm = Rhythm::new(start, ms(100), 0.25, start);
         let mut due = rhythm.first();
         for n in 0..1000 {
             assert_eq!(due, start + ms(25) + ms(100) * n);
@@ -137,9 +164,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn many_groups_are_due_together_in_few_ticks_and_none_late() {
+        let zero = Instant::now();
+        let phases = Phases::default();
+        let mut times = std::collections::BTreeMap::new();
+        for device in 0..1000 {
+            // Devices don't come at the same moment.
+            let now = zero + Duration::from_micros(device * 700);
+            let first = Rhythm::new(now, ms(1000), phases.next(), zero).first();
+            assert!(first >= now && first <= now + ms(1000), "{first:?}");
+            *times.entry((first - zero).as_nanos() % ms(1000).as_nanos()).or_insert(0) += 1;
+        }
+        assert_eq!(times.len(), 20, "ticks of 50 ms");
+        assert!(times.values().all(|count| (40..=60).contains(count)), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_missed_is_counted_and_not_made_up_for() {
         let start = Instant::now();
-        let rhythm = Rhythm::new(start, ms(100), 0.0);
+        let rhythm = Rhythm::new(start, ms(100), 0.0, start);
         let (next, missed) = rhythm.after(start, start + ms(350));
         assert_eq!((next, missed), (start + ms(400), 3));
     }
@@ -147,7 +190,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_value_of_a_slow_group_comes_within_a_second() {
         let now = Instant::now();
-        let rhythm = Rhythm::new(now, Duration::from_hours(1), 0.9);
+        let rhythm = Rhythm::new(now, Duration::from_hours(1), 0.9, now);
         assert!(rhythm.first() <= now + Duration::from_secs(1));
     }
 
