@@ -100,19 +100,21 @@ impl PlcConnection {
         now: Instant,
     ) -> Vec<Reading> {
         let rules = &self.parts.device.rules;
-        let mut news = Vec::with_capacity(read.len());
         let mut usable = 0;
         let count = read.len();
         let mut covered = error.map(|_| vec![false; self.states.len()]);
-        for reading in read {
-            let tag = reading.tag as usize;
-            let (Some(state), rules) = (self.states.get_mut(tag), rules.of(reading.tag)) else { continue };
+        let states = &mut self.states;
+        let weighed = read.into_iter().filter_map(|reading| {
+            let (index, tag) = (reading.tag, reading.tag as usize);
+            let state = states.get_mut(tag)?;
             if let Some(covered) = covered.as_mut().and_then(|covered| covered.get_mut(tag)) {
                 *covered = true;
             }
             usable += u64::from(!reading.value.is_null());
-            news.extend(state.read(reading, rules, now));
-        }
+            state.read(reading, rules.of(index), now)
+        });
+        // Where the readings were, news are.
+        let mut news: Vec<_> = weighed.collect();
         self.counters.tags_read += usable;
         self.metrics.tag_reads.inc_by(usable);
         let mut failures = count as u64 - usable;
@@ -131,6 +133,10 @@ impl PlcConnection {
         }
         self.counters.tag_failures += failures;
         self.metrics.tag_read_failures.inc_by(failures);
+        // Few news among many readings: what waits for a slow subscriber must not hold the room of all.
+        if news.len() < news.capacity() / 2 {
+            news.shrink_to_fit();
+        }
         news
     }
 

@@ -62,6 +62,7 @@ pub enum EncodeError {
 /// What a point's registers mean: `registers` are those of [`Point::span`], as they came over the wire.
 ///
 /// Too few of them are quality BAD, reason [`Reason::Garbled`]; never a panic.
+#[expect(clippy::cast_precision_loss, reason = "documented: scales are applied in binary64")]
 pub fn decode(point: &Point, registers: &[u16]) -> (Value, Quality, Reason) {
     let Some(registers) = registers.get(..usize::from(point.count())) else {
         return (Value::Null, Quality::Bad, Reason::Garbled);
@@ -72,10 +73,12 @@ pub fn decode(point: &Point, registers: &[u16]) -> (Value, Quality, Reason) {
         DataType::Float32 => float32(point, f32::from_bits(low_32(bits(point, registers)))),
         DataType::Float64 => float64(point, f64::from_bits(bits(point, registers))),
         signed @ (DataType::Int16 | DataType::Int32 | DataType::Int64) => {
-            integer(point, i128::from(sign_extended(bits(point, registers), signed)))
+            let number = sign_extended(bits(point, registers), signed);
+            scaled(point, number as f64).unwrap_or(Value::Int(number))
         }
         DataType::Uint16 | DataType::Uint32 | DataType::Uint64 => {
-            integer(point, i128::from(bits(point, registers)))
+            let number = bits(point, registers);
+            scaled(point, number as f64).unwrap_or(Value::Uint(number))
         }
     };
     match value {
@@ -117,15 +120,9 @@ fn finite(value: f64) -> Value {
     if value.is_finite() { Value::Float64(value) } else { Value::Null }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "documented: computed in binary64")]
-fn integer(point: &Point, number: i128) -> Value {
-    if let Some(linear) = point.linear() {
-        return finite(linear.apply(number as f64));
-    }
-    match i64::try_from(number) {
-        Ok(number) if is_signed(point.data_type()) => Value::Int(number),
-        _ => u64::try_from(number).map_or(Value::Null, Value::Uint),
-    }
+/// `None` where values are taken as they are.
+fn scaled(point: &Point, number: f64) -> Option<Value> {
+    point.linear().map(|linear| finite(linear.apply(number)))
 }
 
 fn is_signed(data_type: DataType) -> bool {
