@@ -170,7 +170,8 @@ fn log_in(settings: &NatsSettings) -> Result<(ConnectOptions, &'static str), Nat
     }
     if let Some(text) = read("credentials_file", file(settings.credentials_file.as_ref()))? {
         let bad = |error: std::io::Error| bad_key("credentials_file", format!("{error}; write it with nsc"));
-        return Ok((options.credentials(&text).map_err(bad)?, "credentials"));
+        // The library wants the line break at the end.
+        return Ok((options.credentials(&format!("{text}\n")).map_err(bad)?, "credentials"));
     }
     Ok((options, "none is set: password_file, token_file, nkey_file or credentials_file"))
 }

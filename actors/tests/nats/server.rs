@@ -108,6 +108,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
