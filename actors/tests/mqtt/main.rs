@@ -1,0 +1,16 @@
+//! The MQTT session against a real mosquitto, and against scripted servers for what mosquitto doesn't do.
+//!
+//! Real time throughout: the client library has threads and clocks of its own.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+mod bench;
+mod broker;
+mod commands;
+mod connecting;
+mod delivery;
+mod liveness;
+mod observer;
+mod scripted;
+mod status;
+mod tls;
