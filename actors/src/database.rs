@@ -1,4 +1,4 @@
-//! SQLite files of the gateway's own: a commit survives a loss of power, and a damaged file is set aside.
+//! `SQLite` files of the gateway's own: a commit survives a loss of power, and a damaged file is set aside.
 //!
 //! Everything here blocks: it belongs on a thread for that, never on an actor's.
 
@@ -30,7 +30,7 @@ const VERSION: i32 = 1;
 /// Why a file can't be used.
 #[derive(Debug, Error)]
 pub(crate) enum DatabaseError {
-    /// SQLite says no.
+    /// `SQLite` says no.
     #[error("{path}: {source}; check the disk, its space and the rights")]
     Sqlite {
         /// Which file.
@@ -299,6 +299,24 @@ mod tests {
         let mut database = database(&path);
         add(&mut database, "one").unwrap();
         assert_eq!(database.take_aside().len(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_no_damage_and_what_was_committed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = database(&folder.path().join("a.db"));
+        add(&mut database, "one").unwrap();
+        let limit = |pages: u32| {
+            move |connection: &mut Connection| connection.pragma_update(None, "max_page_count", pages)
+        };
+        database.with(limit(3)).unwrap();
+        let large = "x".repeat(100_000);
+        let error = add(&mut database, &large).unwrap_err();
+        assert!(!error.is_damage() && error.to_string().contains("full"), "{error}");
+        assert_eq!(count(&mut database), 1);
+        database.with(limit(1000)).unwrap();
+        add(&mut database, &large).unwrap();
+        assert_eq!((count(&mut database), database.take_aside().len()), (2, 0));
     }
 
     #[test]

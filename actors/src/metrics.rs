@@ -38,6 +38,10 @@ pub struct Metrics {
     pub mailbox_dropped: IntGaugeVec,
     /// Actors by kind and state; set when metrics are asked for.
     pub actors: IntGaugeVec,
+    /// Dead letters that are kept, by session.
+    pub dead_letters: IntGaugeVec,
+    /// Dead letters that couldn't be kept.
+    pub dead_letters_lost: IntCounter,
     response_time: HistogramVec,
     data_points: IntCounterVec,
     errors: IntCounterVec,
@@ -157,6 +161,11 @@ impl Metrics {
                 &["kind"],
             )?,
             actors: gauges(r, "bifrost_actors", "Actors by what they are doing", &["kind", "state"])?,
+            dead_letters: gauges(r, "bifrost_dead_letters", "Dead letters kept", &["session"])?,
+            dead_letters_lost: add(
+                r,
+                IntCounter::new("bifrost_dead_letters_lost_total", "Dead letters that couldn't be kept")?,
+            )?,
             response_time: add(
                 r,
                 HistogramVec::new(

@@ -73,12 +73,11 @@ pub(super) async fn read(
 async fn answer(state: &ApiState, asked: ReadRequest) -> Result<Json<ReadAnswer>, Problem> {
     check_combination(&asked)?;
     let device = state.device(&asked.device_id)?;
-    let tags = match &asked.tag_address {
-        Some(address) => vec![read_point(&device, address, &asked).await?],
-        None => {
-            let read = state.gateway().commands().read(&asked.device_id, asked.tag_ids, asked.cached);
-            read.await.map_err(|error| not_read(&device, &error))?
-        }
+    let tags = if let Some(address) = &asked.tag_address {
+        vec![read_point(&device, address, &asked).await?]
+    } else {
+        let read = state.gateway().commands().read(&asked.device_id, asked.tag_ids, asked.cached);
+        read.await.map_err(|error| not_read(&device, &error))?
     };
     Ok(Json(ReadAnswer { device_id: asked.device_id, count: tags.len(), tags: Tags(tags) }))
 }

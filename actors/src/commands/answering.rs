@@ -69,7 +69,7 @@ impl Commands {
                     let _place = place;
                     answer.await
                 }),
-                Err(refusal) => Box::pin(ready(commands.refuse(&request, protocol, &origin, refusal, bury))),
+                Err(refusal) => Box::pin(ready(commands.refuse(&request, protocol, &origin, &refusal, bury))),
             }
         })
     }
@@ -137,10 +137,10 @@ impl Commands {
         request: &Request,
         protocol: Protocol,
         origin: &Origin,
-        refusal: Refusal,
+        refusal: &Refusal,
         bury: bool,
     ) -> Reply {
-        let (Refusal::NotUnderstood(reason) | Refusal::NotNow(reason)) = &refusal;
+        let (Refusal::NotUnderstood(reason) | Refusal::NotNow(reason)) = refusal;
         let (command_id, tag_id) = names(&request.payload);
         let id = command_id.as_deref().unwrap_or_default().into();
         let result = CommandResult::not_ok(id, CommandStatus::Rejected, reason.clone());

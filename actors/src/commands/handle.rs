@@ -30,10 +30,13 @@ pub(crate) struct Target {
     pub(crate) timeout: Duration,
 }
 
+/// Finds a device by its id.
+pub(crate) type FindDevice = Box<dyn Fn(&str) -> Option<Target> + Send + Sync>;
+
 /// What the handle needs.
 pub(crate) struct Parts {
-    /// Finds a device.
-    pub(crate) find: Box<dyn Fn(&str) -> Option<Target> + Send + Sync>,
+    /// Finds devices.
+    pub(crate) find: FindDevice,
     /// Last known values.
     pub(crate) router: Slot<RouterPorts>,
     /// Where results are told.

@@ -30,8 +30,9 @@ pub(crate) fn event(
         ("read_back", result.read_back.as_ref().map(as_json)),
         ("origin", Some(json!(origin.to_string()))),
     ];
-    let parts = parts.into_iter().filter_map(|(key, part)| Some((key.to_owned(), part?)));
-    Event::new(device_id, "command_result", severity, message).with(Map::from_iter(parts).into())
+    let parts: Map<_, _> =
+        parts.into_iter().filter_map(|(key, part)| Some((key.to_owned(), part?))).collect();
+    Event::new(device_id, "command_result", severity, message).with(parts.into())
 }
 
 /// With the digits it has: a JSON tree keeps only 64-bit floats, and 25.4 mustn't become 25.399999618530273.

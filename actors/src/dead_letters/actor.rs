@@ -1,34 +1,36 @@
 //! Keeps letters: one blocking call at a time does all that waits.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture,
-    ResponseFuture, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture,
+    WrapFuture,
 };
 use bifrost_model::{Event, Severity};
-use futures_util::future::{BoxFuture, LocalBoxFuture};
+use futures_util::future::LocalBoxFuture;
 use serde_json::json;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     file::{self, Buried, LetterFile, Table},
     messages::{
-        Bury, DeleteLetters, GetLetter, Letter, Letters, LettersPorts, ListLetters, NewLetter, Replay,
-        ReplayError, Replayed, What, Which,
+        Bury, DeleteLetters, GetLetter, Letter, Letters, LettersPorts, ListLetters, Replay, ReplayError,
+        Replayed, Which,
     },
     pace::Pace,
+    replay::{FindSpool, Ways},
     settings::DeadLetterSettings,
     stock::Stock,
+    work::{Done, Work},
 };
 use crate::{
-    broker::{Answering, Outgoing, Reply, Request, Requeue},
-    commands::{Commands, Protocol},
+    commands::Commands,
     database::{Condition, RETRY},
+    metrics::Metrics,
     router::EventSink,
     supervised,
     supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Port, Slot, Supervised, Tenancy},
@@ -44,9 +46,6 @@ const MAX_JOBS: usize = 256;
 const CONSEQUENCE: &str = "messages that brokers refuse for good can't be kept and are lost";
 const GONE: &str = "the store of dead letters ended; ask again";
 
-/// Finds the spool of a session by its name.
-pub type FindSpool = Arc<dyn Fn(&str) -> Option<Recipient<Requeue>> + Send + Sync>;
-
 /// What every incarnation of the store needs.
 #[derive(Clone)]
 pub(crate) struct Parts {
@@ -55,9 +54,8 @@ pub(crate) struct Parts {
     address: Slot<LettersPorts>,
     events: EventSink,
     condition: Condition,
-    find_spool: FindSpool,
-    mqtt: Answering,
-    nats: Answering,
+    metrics: Arc<Metrics>,
+    ways: Ways,
     /// Sessions whose alarm is raised.
     alarmed: Arc<Mutex<HashSet<Arc<str>>>>,
 }
@@ -69,6 +67,7 @@ impl Parts {
         settings: DeadLetterSettings,
         address: Slot<LettersPorts>,
         events: EventSink,
+        metrics: Arc<Metrics>,
         find_spool: FindSpool,
         commands: &Commands,
     ) -> Self {
@@ -78,9 +77,8 @@ impl Parts {
             address,
             condition: Condition::new(events.clone(), "dead_letter_store", CONSEQUENCE),
             events,
-            find_spool,
-            mqtt: commands.answering_again(Protocol::Mqtt),
-            nats: commands.answering_again(Protocol::Nats),
+            metrics,
+            ways: Ways::new(find_spool, commands),
             alarmed: Arc::default(),
         }
     }
@@ -113,39 +111,6 @@ async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String
         store.take_back(done, 0);
         store
     }))
-}
-
-/// Something that is done with the table, or told why it can't be.
-type Job = Box<dyn FnOnce(&mut LetterFile) + Send>;
-
-/// All that waits.
-#[derive(Default)]
-struct Work {
-    letters: Vec<NewLetter>,
-    jobs: VecDeque<Job>,
-}
-
-/// What came of it.
-struct Done {
-    file: LetterFile,
-    buried: Result<Buried, String>,
-    stock: Option<Stock>,
-}
-
-impl Work {
-    fn run(self, mut file: LetterFile, settings: &DeadLetterSettings) -> Done {
-        // Without letters too, unless somebody only asks: it tells whether the disk takes anything.
-        let buried = if self.letters.is_empty() && !self.jobs.is_empty() {
-            Ok(Buried::default())
-        } else {
-            file.with(|table| table.bury(&self.letters, settings)).map_err(|error| error.to_string())
-        };
-        for job in self.jobs {
-            job(&mut file);
-        }
-        let stock = file.with(|table| Ok(table.stock().clone())).ok();
-        Done { file, buried, stock }
-    }
 }
 
 #[derive(Default)]
@@ -232,15 +197,20 @@ impl Store {
             Ok(Buried { made_room, too_large }) => {
                 self.counts.buried += letters - too_large;
                 self.counts.made_room += made_room;
-                self.counts.lost += too_large;
+                self.lose(too_large);
             }
-            Err(_) => self.counts.lost += letters,
+            Err(_) => self.lose(letters),
         }
         self.file = Some(file);
         if let Some(stock) = stock {
             self.stock = stock;
             self.judge_sessions();
         }
+    }
+
+    fn lose(&mut self, letters: u64) {
+        self.counts.lost += letters;
+        self.parts.metrics.dead_letters_lost.inc_by(letters);
     }
 
     /// One alarm per session, while it has letters.
@@ -251,9 +221,12 @@ impl Store {
         for session in gone {
             let message = format!("no dead letters of {session} are left");
             events.clear(&alarm_id(&session), "dead_letters", "", &message);
+            let _ = self.parts.metrics.dead_letters.remove_label_values(&[&*session]);
             alarmed.remove(&session);
         }
-        for session in sessions.keys() {
+        for (session, count) in sessions {
+            let gauge = self.parts.metrics.dead_letters.with_label_values(&[&**session]);
+            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
             if alarmed.insert(Arc::clone(session)) {
                 let message = format!(
                     "{session} has dead letters: refused by its broker, or commands that can't be understood; \
@@ -308,65 +281,10 @@ impl Store {
             }
         })
     }
-
-    fn answering(&self, protocol: Protocol) -> Answering {
-        match protocol {
-            Protocol::Mqtt => Arc::clone(&self.parts.mqtt),
-            Protocol::Nats => Arc::clone(&self.parts.nats),
-        }
-    }
-
-    /// Sends a letter on its way again.
-    fn send_again(&self, letter: Letter) -> impl Future<Output = Result<Replayed, ReplayError>> + use<> {
-        let payload = letter.payload.unwrap_or_default();
-        let sending = match letter.what {
-            What::Message(message) => {
-                let spool = (self.parts.find_spool)(&letter.session);
-                let spool = spool.ok_or(ReplayError::NoSession(letter.session));
-                Sending::Message(spool.map(|spool| spool.send(Requeue(Outgoing { payload, ..message }))))
-            }
-            What::Command(asked) => Sending::Command(self.answering(asked.protocol)(Request {
-                session: letter.session,
-                topic: letter.topic,
-                device_id: asked.device_id,
-                verb: asked.verb,
-                payload,
-                wants_reply: false,
-            })),
-        };
-        sending.outcome()
-    }
 }
 
 fn alarm_id(session: &str) -> String {
     format!("dead_letters/{session}")
-}
-
-/// A letter on its way.
-enum Sending {
-    Message(Result<actix::prelude::RecipientRequest<Requeue>, ReplayError>),
-    Command(BoxFuture<'static, Reply>),
-}
-
-impl Sending {
-    async fn outcome(self) -> Result<Replayed, ReplayError> {
-        match self {
-            Self::Message(sent) => match sent?.await {
-                Ok(Ok(())) => Ok(Replayed::Queued),
-                Ok(Err(reason)) => Err(ReplayError::Refused(reason)),
-                Err(error) => Err(ReplayError::Refused(format!("the spool ended meanwhile: {error}"))),
-            },
-            Self::Command(answer) => {
-                let reply = answer.await;
-                // Nothing was sent to the device: it may be tried again, when what is missing is there.
-                let answer: serde_json::Value = serde_json::from_slice(&reply.payload).unwrap_or_default();
-                match reply.error {
-                    Some(reason) if answer["status"] == "rejected" => Err(ReplayError::Refused(reason)),
-                    _ => Ok(Replayed::Answered(reply.payload)),
-                }
-            }
-        }
-    }
 }
 
 impl Actor for Store {
@@ -386,7 +304,7 @@ impl Handler<Bury> for Store {
         }
         let bytes = self.waiting_bytes + letter.size();
         if self.stopping || self.waiting.letters.len() >= MAX_WAITING || bytes > MAX_WAITING_BYTES {
-            self.counts.lost += 1;
+            self.lose(1);
             return;
         }
         self.waiting_bytes = bytes;
@@ -434,7 +352,7 @@ impl Handler<Replay> for Store {
         let found = self.ask(ctx, move |table| table.get(id));
         let sent = found.into_actor(self).then(move |found, actor, _| {
             let sending = match found {
-                Ok(Some(letter)) => Ok(actor.send_again(letter)),
+                Ok(Some(letter)) => Ok(actor.parts.ways.send(letter)),
                 Ok(None) => Err(ReplayError::Unknown(id)),
                 Err(reason) => Err(ReplayError::Store(reason)),
             };

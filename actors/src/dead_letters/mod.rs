@@ -7,13 +7,15 @@ mod actor;
 mod file;
 mod messages;
 mod pace;
+mod replay;
 mod settings;
 mod stock;
+mod work;
 
-pub use actor::FindSpool;
 pub(crate) use actor::{Parts, spec};
 pub use messages::{
     Asked, Bury, DeleteLetters, GetLetter, Letter, Letters, LettersPorts, ListLetters, NewLetter, Replay,
     ReplayError, Replayed, What, Which,
 };
+pub use replay::FindSpool;
 pub use settings::DeadLetterSettings;

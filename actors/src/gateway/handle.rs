@@ -185,6 +185,7 @@ impl Gateway {
             self.0.settings.dead_letters.clone(),
             self.0.letters.clone(),
             self.0.shared.events.clone(),
+            Arc::clone(&self.0.shared.metrics),
             super::spools::finder(Arc::clone(&self.0.spools)),
             &self.0.commands,
         ))

@@ -132,6 +132,7 @@ impl Plant {
             DeadLetterSettings { max_messages: 100, ..DeadLetterSettings::default() },
             self.letters.clone(),
             self.shared.events.clone(),
+            Arc::clone(&self.shared.metrics),
             Arc::new(move |name| spools.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()),
             &self.commands,
         );

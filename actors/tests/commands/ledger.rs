@@ -3,7 +3,7 @@
 use std::fs;
 
 use bifrost_actors::{
-    commands::{Order, Origin},
+    commands::{Handed, Order, Origin},
     gateway::LimitSettings,
     supervision::OrderKind,
     testing::{FakeDevice, Plant, WriteOutcome, until},
@@ -102,7 +102,7 @@ fn the_disk_does_not_change_the_order_of_commands_with_and_without_ids() {
         });
         let handed: Vec<_> = orders.collect();
         // Who asks for the results, and in which order, doesn't matter.
-        let results = join_all(handed.into_iter().rev().map(|handed| handed.result())).await;
+        let results = join_all(handed.into_iter().rev().map(Handed::result)).await;
         assert!(results.iter().all(|result| result.status == CommandStatus::Ok), "{results:?}");
         assert_eq!(numbers(&device), (0..30).map(f64::from).collect::<Vec<_>>());
     });

@@ -68,10 +68,11 @@ async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String
             _address: address,
             waiting: Vec::new(),
             writing: false,
+            under_way: 0,
             stopping: false,
             counts: Counts::default(),
         };
-        ledger.take_back(file, opened.map(drop));
+        ledger.take_back(file, opened.as_ref().map(drop).map_err(String::as_str));
         ledger
     }))
 }
@@ -109,6 +110,8 @@ struct Ledger {
     _address: Tenancy<LedgerPorts>,
     waiting: Vec<Waiting>,
     writing: bool,
+    /// How many notes are being written.
+    under_way: usize,
     stopping: bool,
     counts: Counts,
 }
@@ -136,6 +139,7 @@ impl Ledger {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let batch = std::mem::take(&mut self.waiting);
         self.writing = true;
+        self.under_way = batch.len();
         self.counts.writes += 1;
         let entries: Vec<_> = batch.iter().map(|waiting| waiting.entry.clone()).collect();
         let file = self.file.take().unwrap_or_else(|| file::at(&self.parts.path));
@@ -145,17 +149,17 @@ impl Ledger {
             // A panic while writing took the file with it; the next write opens it again.
             let (file, outcome) =
                 written.unwrap_or_else(|error| (file::at(&actor.parts.path), Err(error.to_string())));
-            actor.take_back(file, outcome.as_ref().map(|_| ()).map_err(Clone::clone));
+            actor.take_back(file, outcome.as_ref().map(drop).map_err(String::as_str));
             actor.answer(batch, outcome);
-            actor.writing = false;
+            (actor.writing, actor.under_way) = (false, 0);
             actor.write(ctx);
         }));
     }
 
-    fn take_back(&mut self, mut file: LedgerFile, outcome: Result<(), String>) {
+    fn take_back(&mut self, mut file: LedgerFile, outcome: Result<(), &str>) {
         let condition = &self.parts.condition;
         condition.tell_aside("command_ledger_damaged", &file.take_aside());
-        condition.judge(outcome.as_ref().copied().map_err(String::as_str));
+        condition.judge(outcome);
         self.counts.failed += u64::from(outcome.is_err());
         self.file = Some(file);
     }
@@ -215,7 +219,8 @@ impl Supervised for Ledger {
     fn observe(&self) -> serde_json::Value {
         let Counts { noted, repeated, failed, writes } = self.counts;
         json!({
-            "writable": !self.parts.condition.is_bad(), "waiting": self.waiting.len(), "writes": writes,
+            "writable": !self.parts.condition.is_bad(), "waiting": self.waiting.len() + self.under_way,
+            "writes": writes,
             "noted": noted, "repeated": repeated, "failed_writes": failed
         })
     }
