@@ -182,6 +182,7 @@ impl Store {
                 file: file::at(&actor.parts.path),
                 buried: Err(error.to_string()),
                 stock: None,
+                answers: Vec::new(),
             });
             actor.take_back(done, letters);
             actor.working = false;
@@ -190,7 +191,7 @@ impl Store {
     }
 
     fn take_back(&mut self, done: Done, letters: u64) {
-        let Done { mut file, buried, stock } = done;
+        let Done { mut file, buried, stock, answers } = done;
         self.parts.condition.tell_aside("dead_letter_store_damaged", &file.take_aside());
         self.parts.condition.judge(buried.as_ref().map(drop).map_err(String::as_str));
         match buried {
@@ -205,6 +206,9 @@ impl Store {
         if let Some(stock) = stock {
             self.stock = stock;
             self.judge_sessions();
+        }
+        for answer in answers {
+            answer();
         }
     }
 
@@ -270,7 +274,8 @@ impl Store {
         };
         if refused.is_none() {
             self.waiting.jobs.push_back(Box::new(move |file| {
-                let _ = done.send(file.with(&mut job).map_err(|error| error.to_string()));
+                let outcome = file.with(&mut job).map_err(|error| error.to_string());
+                Box::new(move || drop(done.send(outcome)))
             }));
             self.work(ctx);
         }

@@ -10,7 +10,10 @@ use super::{
 };
 
 /// Something that is done with the table, or told why it can't be.
-pub(super) type Job = Box<dyn FnOnce(&mut LetterFile) + Send>;
+pub(super) type Job = Box<dyn FnOnce(&mut LetterFile) -> Answer + Send>;
+
+/// Tells whoever asked. Called when what the work did is counted: who has an answer sees the counts with it.
+pub(super) type Answer = Box<dyn FnOnce() + Send>;
 
 /// All that waits.
 #[derive(Default)]
@@ -24,6 +27,7 @@ pub(super) struct Done {
     pub(super) file: LetterFile,
     pub(super) buried: Result<Buried, String>,
     pub(super) stock: Option<Stock>,
+    pub(super) answers: Vec<Answer>,
 }
 
 impl Work {
@@ -34,10 +38,8 @@ impl Work {
         } else {
             file.with(|table| table.bury(&self.letters, settings)).map_err(|error| error.to_string())
         };
-        for job in self.jobs {
-            job(&mut file);
-        }
+        let answers = self.jobs.into_iter().map(|job| job(&mut file)).collect();
         let stock = file.with(|table| Ok(table.stock().clone())).ok();
-        Done { file, buried, stock }
+        Done { file, buried, stock, answers }
     }
 }
