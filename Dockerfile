@@ -1,4 +1,5 @@
-# The gateway in a container: the image holds the binary, CA certificates and what the base brings.
+# The gateway in a container: the image holds the binary, OpenSSL, CA certificates and what the base
+# brings.
 #
 #   docker build --tag bifrost .
 #   docker run --network host --volume ./gateway.yaml:/etc/bifrost/gateway.yaml:ro \
@@ -17,6 +18,10 @@ COPY . .
 RUN scripts/install.sh build \
  && cargo build --locked --release --package bifrost \
  && install -D --mode 0755 target/release/bifrost /image/usr/local/bin/bifrost
+# OpenSSL, which a slim base doesn't have: the libraries that were linked, where the loader looks.
+RUN ldd target/release/bifrost | awk '$1 ~ /^lib(ssl|crypto)\./ {print $3}' | while read -r library; do \
+        install -D --mode 0644 "$library" "/image/usr/lib/$(cc -print-multiarch)/${library##*/}" || exit 1; \
+    done
 # Taken over below with their owner: the mount points, for a base without a shell to make them.
 RUN install --directory --owner 10001 --group 10001 --mode 0750 /image/var/lib/bifrost \
  && install --directory /image/etc/bifrost

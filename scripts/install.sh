@@ -32,10 +32,30 @@ need() {
 }
 
 compiles() { echo 'int main(void){return 0;}' | cc -x c -o /dev/null -; }
+# Servers are where root's PATH has them; the tests look there too.
+have_server() { PATH=$PATH:/usr/sbin:/sbin have "$1"; }
+have_faketime() { compgen -G '/usr/lib/*/faketime/libfaketime.so.1'; }
 
 on_debian_12() {
     [[ -r /etc/os-release ]] || return 1
     (. /etc/os-release && [[ ${ID:-} == debian && ${VERSION_ID:-} == 12 ]])
+}
+
+# apt_install [sudo]: installs what is missing, and lets none of it start a service: the tests run
+# servers of their own, and a broker that nobody asked for would listen on this machine. Debian asks
+# policy-rc.d (101: not allowed); one that is there already is the administrator's and stays.
+apt_install() {
+    local policy=/usr/sbin/policy-rc.d code=0
+    local -a ours=()
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' | "$@" tee "$policy" >/dev/null
+        "$@" chmod 755 "$policy"
+        ours=("$policy")
+    fi
+    "$@" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null || code=$?
+    ((${#ours[@]} == 0)) || "$@" rm -f "${ours[@]}"
+    return "$code"
 }
 
 # install_missing NEEDS: installs what the function NEEDS finds missing, and looks again
@@ -50,8 +70,7 @@ install_missing() {
     fi
     say "apt-get update, apt-get install ${missing[*]}"
     "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+    apt_install "${as_root[@]}"
     missing=()
     "$1"
     ((${#missing[@]} == 0)) || fail "installed, and yet not found; is PATH complete?"
@@ -70,6 +89,10 @@ need_to_build() {
     need_rust
     need gcc "C compiler: cargo links with cc" have cc
     need libc6-dev "C headers and start files for linking" compiles
+    need cmake "builds the C library below paho-mqtt" have cmake
+    need make "what cmake builds with" have make
+    need pkg-config "finds OpenSSL" have pkg-config
+    need libssl-dev "OpenSSL: TLS of MQTT sessions" pkg-config --exists 'openssl >= 3.0'
 }
 
 # The locked crates, for every platform: with them here nothing later asks the network.
@@ -82,11 +105,13 @@ fetch_crates() {
 need_to_test() {
     need_to_build
     need socat "pairs of serial ports for the Modbus RTU tests" have socat
-    need pkg-config "finds libmodbus" have pkg-config
     need libmodbus-dev "the C Modbus server and client that we test against" pkg-config --exists libmodbus
     need mbpoll "a Modbus client for tries by hand" have mbpoll
-    need nats-server "the NATS server of an older kind (2.9) that we test against" test -x /usr/sbin/nats-server
-    need openssl "makes certificates for tests" have openssl
+    need mosquitto "MQTT broker" have_server mosquitto
+    need mosquitto-clients "MQTT clients, and mosquitto_passwd" have mosquitto_pub
+    need nats-server "NATS with JetStream, as Debian has it; a newer one comes with the Python packages" have_server nats-server
+    need libfaketime "clocks that jump" have_faketime
+    need openssl "certificates for the tests" have openssl
     need python3-venv "virtual environment for the Python test servers" python3 -c 'import ensurepip, venv'
 }
 
