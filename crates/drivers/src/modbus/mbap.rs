@@ -29,8 +29,11 @@ pub(super) fn read_frame(number: u16, unit: u8, request: &Request<'_>) -> Option
         Request::ReadInputRegisters(start, count) => (4, start, count),
         _ => return None,
     };
-    let ([n, m], [s, t], [c, d]) = (number.to_be_bytes(), start.to_be_bytes(), count.to_be_bytes());
-    Some([n, m, 0, 0, 0, 6, unit, function, s, t, c, d])
+    let mut frame = [0, 0, 0, 0, 0, 6, unit, function, 0, 0, 0, 0];
+    frame[..2].copy_from_slice(&number.to_be_bytes());
+    frame[8..10].copy_from_slice(&start.to_be_bytes());
+    frame[10..].copy_from_slice(&count.to_be_bytes());
+    Some(frame)
 }
 
 /// How long the frame is that begins with these bytes, once that can be told; an error when none begins so.
