@@ -1,4 +1,4 @@
-//! Why the store can't do what was asked, and what SQLite's answers mean here.
+//! Why the store can't do what was asked, and what `SQLite`'s answers mean here.
 
 use std::{
     fs::File,
@@ -82,7 +82,7 @@ impl From<StoreError> for Trouble {
     }
 }
 
-/// What SQLite's error means. A file that can't be written in a folder that can has a damaged header.
+/// What `SQLite`'s error means. A file that can't be written in a folder that can has a damaged header.
 pub(super) fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
     let rusqlite::Error::SqliteFailure(code, _) = error else { return Trouble::Damaged(error.to_string()) };
     let folder = path.parent().unwrap_or(path);

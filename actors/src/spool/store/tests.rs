@@ -90,7 +90,7 @@ fn number(stored: &StoredBlock) -> u64 {
 }
 
 fn segments(folder: &Path) -> Vec<PathBuf> {
-    named(folder, |name| name.ends_with(".spool"))
+    named(folder, |name| name.ends_with("spool"))
 }
 
 fn damaged(folder: &Path) -> Vec<PathBuf> {
@@ -471,7 +471,7 @@ fn a_full_disk_refuses_keeps_what_is_there_and_takes_again_when_there_is_space()
     let mut store = open(&folder);
     assert_eq!(numbers(&mut store), (0..count).collect::<Vec<_>>());
     assert!(matches!(
-        store.append(&vec![Arc::new(message("a", 1, 100 << 10))]),
+        store.append(&[Arc::new(message("a", 1, 100 << 10))]),
         Err(StoreError::DiskFull { .. })
     ));
     fs::remove_file(&ballast).unwrap();
