@@ -26,9 +26,9 @@ use std::{
 use bifrost_model::Timestamp;
 
 pub(crate) use error::StoreError;
-pub(crate) use ranges::DeviceRange;
+pub(crate) use ranges::{DeviceRange, Ranges};
 
-use self::{error::Trouble, file::SegmentFile, ranges::Ranges, segment::Segment};
+use self::{error::Trouble, file::SegmentFile, segment::Segment};
 use super::OnFull;
 use crate::broker::Outgoing;
 
