@@ -141,7 +141,7 @@ fn connect(path: &Path, schema: &str) -> Result<Connection, DatabaseError> {
     connection.busy_timeout(BUSY).map_err(error())?;
     // FULL: a commit returns when it is on the disk, in the log beside the file.
     let prepare =
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 1048576;";
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 256;";
     connection.execute_batch(prepare).map_err(error())?;
     let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(error())?;
     if found > VERSION {
