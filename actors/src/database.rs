@@ -140,8 +140,7 @@ fn connect(path: &Path, schema: &str) -> Result<Connection, DatabaseError> {
     let connection = Connection::open_with_flags(path, flags).map_err(error())?;
     connection.busy_timeout(BUSY).map_err(error())?;
     // FULL: a commit returns when it is on the disk, in the log beside the file.
-    let prepare =
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 256;";
+    let prepare = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 256;";
     connection.execute_batch(prepare).map_err(error())?;
     let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(error())?;
     if found > VERSION {

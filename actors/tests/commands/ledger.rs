@@ -121,6 +121,9 @@ fn many_ids_go_into_few_transactions_and_made_up_ones_into_none() {
         join_all((0..30).map(|n| write(Some(n.to_string())))).await;
         let after = detail(&plant, "commands").await;
         assert_eq!(after["noted"], 30);
+        tokio::time::sleep(ms(200)).await;
+        let after = detail(&plant, "commands").await;
+        assert_eq!(after["waiting"], 0, "results are written when nobody takes them along");
         assert!(after["writes"].as_u64().unwrap() - before < 30, "{after}");
     });
 }

@@ -1,6 +1,6 @@
 //! Writes notes to disk, many in one transaction.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, ResponseFuture, WrapFuture,
@@ -19,6 +19,10 @@ use crate::{
     supervised,
     supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Port, Slot, Supervised, Tenancy},
 };
+
+/// How long results wait for a command that begins, to share its transaction: each one costs the disk. Who
+/// repeats an id after a crash within this time learns that the result isn't known.
+const LINGER: Duration = Duration::from_millis(100);
 
 const CONSEQUENCE: &str = "commands that bring an id of their own are refused, since it can't be noted";
 const GONE: &str = "the ledger of commands ended";
@@ -69,6 +73,7 @@ async fn build(parts: Parts, mailbox: Arc<MailboxStats>) -> Result<Child, String
             waiting: Vec::new(),
             writing: false,
             under_way: 0,
+            lingering: false,
             stopping: false,
             counts: Counts::default(),
         };
@@ -112,14 +117,21 @@ struct Ledger {
     writing: bool,
     /// How many notes are being written.
     under_way: usize,
+    /// Whether results wait for company.
+    lingering: bool,
     stopping: bool,
     counts: Counts,
 }
 
 impl Ledger {
-    fn enter(&mut self, waiting: Waiting, ctx: &mut Context<Self>) {
-        self.waiting.push(waiting);
-        self.write(ctx);
+    /// Writes what waits after a while, unless a command that begins takes it along.
+    fn linger(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.lingering, true) {
+            ctx.run_later(LINGER, |actor, ctx| {
+                actor.lingering = false;
+                actor.write(ctx);
+            });
+        }
     }
 
     /// Writes all that waits in one go; what arrives meanwhile goes into the next.
@@ -134,6 +146,16 @@ impl Ledger {
             return;
         }
         self.begin(ctx);
+    }
+
+    /// Commands that began meanwhile don't wait any longer, results may.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        let urgent = self.stopping || self.waiting.iter().any(|waiting| waiting.done.is_some());
+        if urgent {
+            self.write(ctx);
+        } else if !self.waiting.is_empty() {
+            self.linger(ctx);
+        }
     }
 
     fn begin(&mut self, ctx: &mut Context<Self>) {
@@ -152,7 +174,7 @@ impl Ledger {
             actor.take_back(file, outcome.as_ref().map(drop).map_err(String::as_str));
             actor.answer(batch, outcome);
             (actor.writing, actor.under_way) = (false, 0);
-            actor.write(ctx);
+            actor.go_on(ctx);
         }));
     }
 
@@ -202,7 +224,8 @@ impl Handler<Note> for Ledger {
             return Box::pin(async { Err(GONE.to_owned()) });
         }
         let (done, wait) = oneshot::channel();
-        self.enter(Waiting { entry: Entry::Begin(device, command_id), done: Some(done) }, ctx);
+        self.waiting.push(Waiting { entry: Entry::Begin(device, command_id), done: Some(done) });
+        self.write(ctx);
         Box::pin(async move { wait.await.unwrap_or_else(|_| Err(GONE.to_owned())) })
     }
 }
@@ -211,7 +234,8 @@ impl Handler<Conclude> for Ledger {
     type Result = ();
 
     fn handle(&mut self, Conclude { device, result }: Conclude, ctx: &mut Self::Context) {
-        self.enter(Waiting { entry: Entry::End(device, result), done: None }, ctx);
+        self.waiting.push(Waiting { entry: Entry::End(device, result), done: None });
+        self.linger(ctx);
     }
 }
 
