@@ -1,17 +1,13 @@
-//! Where a broker is: its URL taken apart, and its host's address looked up.
-//!
-//! Paho looks names up itself, but with every other session waiting. So names are looked up here first. A
-//! plain connection then goes to the address; TLS and WebSocket need the name, which Paho looks up once more:
-//! they are only tried while the resolver answers quickly.
+//! Where a broker is: its URL taken apart, its host's address looked up, and a connection opened to it.
 
-use std::{net::IpAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 
 use super::error::ConnectError;
-
-/// A resolver that takes longer must not be asked by Paho.
-const QUICK: Duration = Duration::from_millis(500);
 
 /// Where a broker is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,66 +44,45 @@ impl Server {
         Some(Self { host, port, path: path.to_owned(), tls, websocket })
     }
 
-    /// Whether the broker has to see the name.
-    fn needs_name(&self) -> bool {
-        (self.tls || self.websocket) && self.host.parse::<IpAddr>().is_err()
+    /// Whether Paho comes to the relay as to a proxy: it has to know the broker's name, since it shows it to
+    /// the broker, and checks the broker's certificate for it.
+    pub(super) fn needs_name(&self) -> bool {
+        self.tls || self.websocket
     }
 
-    /// As Paho wants it.
-    fn uri(&self, address: Option<IpAddr>) -> String {
-        let scheme = match (self.tls, self.websocket) {
-            (false, false) => "tcp",
-            (true, false) => "ssl",
-            (false, true) => "ws",
-            (true, true) => "wss",
-        };
-        let mut host = self.host.clone();
-        if let Some(address) = address.filter(|_| !self.needs_name()) {
-            host = address.to_string();
+    /// As Paho wants it, with the relay in between.
+    pub(super) fn uri(&self, relay: SocketAddr) -> String {
+        match (self.tls, self.websocket) {
+            (false, false) => format!("tcp://{relay}"),
+            (true, false) => format!("ssl://{self}{}", self.path),
+            (false, true) => format!("ws://{self}{}", self.path),
+            (true, true) => format!("wss://{self}{}", self.path),
         }
-        let at = Self { host, ..self.clone() };
-        format!("{scheme}://{at}{}", self.path)
     }
 
-    /// Looks the host up; answers the address as Paho wants it.
-    pub(super) async fn locate(&self, limit: Duration) -> Result<String, ConnectError> {
-        let begin = Instant::now();
-        let mut address = self.look_up(limit).await?;
-        if self.needs_name() && begin.elapsed() > QUICK {
-            address = self.look_up(QUICK).await?;
-        }
-        Ok(self.uri(Some(address)))
+    /// Opens a connection, to the first of the host's addresses that takes it.
+    pub(super) async fn connect(&self, limit: Duration) -> Result<TcpStream, ConnectError> {
+        let server = || self.to_string();
+        let looked_up = timeout(limit, lookup_host((self.host.as_str(), self.port))).await;
+        let addresses = looked_up
+            .map_err(|_| ConnectError::SlowName { server: server(), limit })?
+            .map_err(|evidence| ConnectError::Name { server: server(), evidence })?;
+        timeout(limit, connect_any(addresses))
+            .await
+            .map_err(|_| ConnectError::Timeout { server: server(), limit })?
+            .map_err(|evidence| ConnectError::Unreachable { server: server(), evidence })
     }
+}
 
-    async fn look_up(&self, limit: Duration) -> Result<IpAddr, ConnectError> {
-        if let Ok(address) = self.host.parse() {
-            return Ok(address);
-        }
-        let server = self.to_string();
-        let found = timeout(limit, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
-        let found = found.map_err(|_| ConnectError::SlowName { server: server.clone(), limit })?;
-        let addresses: Vec<_> = match found {
-            Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-            Err(evidence) => return Err(ConnectError::Name { server, evidence }),
-        };
-        // As Paho does: IPv4 where there is a choice.
-        let choice = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
-        choice.copied().ok_or_else(|| ConnectError::Name {
-            server,
-            evidence: std::io::Error::other("the name has no address"),
-        })
-    }
-
-    /// Why no connection came about: what the system says when it is tried plainly. `None`: it works now.
-    pub(super) async fn probe(&self, limit: Duration) -> Option<ConnectError> {
-        let connecting = tokio::net::TcpStream::connect((self.host.as_str(), self.port));
-        let server = self.to_string();
-        match timeout(limit, connecting).await {
-            Ok(Ok(_)) => None,
-            Ok(Err(evidence)) => Some(ConnectError::Unreachable { server, evidence }),
-            Err(_) => Some(ConnectError::Timeout { server, limit }),
+async fn connect_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
         }
     }
+    Err(last)
 }
 
 fn default_port(tls: bool, websocket: bool) -> u16 {
@@ -125,9 +100,10 @@ mod tests {
 
     #[test]
     fn urls_become_what_paho_wants() {
+        let relay = SocketAddr::from(([127, 0, 0, 1], 9));
         for (url, encrypted, uri, shown) in [
-            ("mqtt://10.0.0.1", false, "tcp://10.0.0.1:1883", "10.0.0.1:1883"),
-            ("tcp://broker:1884", false, "tcp://192.0.2.7:1884", "broker:1884"),
+            ("mqtt://10.0.0.1", false, "tcp://127.0.0.1:9", "10.0.0.1:1883"),
+            ("tcp://broker:1884", false, "tcp://127.0.0.1:9", "broker:1884"),
             ("tcp://broker:1884", true, "ssl://broker:1884", "broker:1884"),
             ("tls://broker", false, "ssl://broker:8883", "broker:8883"),
             ("mqtts://broker:1", false, "ssl://broker:1", "broker:1"),
@@ -137,15 +113,14 @@ mod tests {
             ("ws://broker/mqtt", true, "wss://broker:443/mqtt", "broker:443"),
         ] {
             let server = Server::parse(url, encrypted).expect(url);
-            let found = server.host.parse().ok().or_else(|| "192.0.2.7".parse().ok());
-            assert_eq!((server.uri(found).as_str(), server.to_string().as_str()), (uri, shown), "{url}");
+            assert_eq!((server.uri(relay).as_str(), server.to_string().as_str()), (uri, shown), "{url}");
         }
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_named() {
         let server = Server::parse("mqtt://no.such.host.invalid:1883", false).expect("a URL");
-        let error = server.locate(Duration::from_secs(10)).await.expect_err("no address").to_string();
+        let error = server.connect(Duration::from_secs(10)).await.expect_err("no connection").to_string();
         assert!(error.contains("no.such.host.invalid:1883"), "{error}");
     }
 }

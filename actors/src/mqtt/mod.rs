@@ -18,6 +18,7 @@ mod limits;
 mod options;
 mod publisher;
 mod reason;
+mod relay;
 mod session;
 mod settings;
 mod window;

@@ -90,7 +90,12 @@ impl Login {
     }
 
     /// What its connection is made of.
-    pub(super) fn connection(&self, v5: bool, will: &Will) -> Result<ConnectOptions, ConnectError> {
+    pub(super) fn connection(
+        &self,
+        v5: bool,
+        will: &Will,
+        proxy: Option<String>,
+    ) -> Result<ConnectOptions, ConnectError> {
         let mut options =
             if v5 { ConnectOptionsBuilder::new_v5() } else { ConnectOptionsBuilder::with_mqtt_version(4) };
         if v5 {
@@ -105,6 +110,9 @@ impl Login {
             .connect_timeout(self.patience())
             .max_inflight(MAX_IN_FLIGHT)
             .will_message(plain(&will.message, will.qos, will.retain));
+        if let Some(proxy) = proxy {
+            options.http_proxy(proxy.as_str()).https_proxy(proxy);
+        }
         if let Some(name) = &self.username {
             options.user_name(name);
         }

@@ -19,10 +19,8 @@ use super::{
     limits::Limits,
     options::{Login, Will, plain},
     reason,
+    relay::Relay,
 };
-
-/// Longest time that is spent to find out why a connection didn't come about.
-const PROBE: Duration = Duration::from_secs(3);
 
 /// A connection that works.
 pub(super) struct Session {
@@ -42,8 +40,7 @@ impl Session {
     /// Connects to a server, subscribes and says that the gateway is there.
     pub(super) async fn open(parts: &Parts, server: Server) -> Result<Self, ConnectError> {
         let settings = &parts.settings;
-        let uri = server.locate(settings.connect_timeout).await?;
-        let opener = Opener { parts, uri, login: login(parts, &server).await?, server: &server };
+        let opener = Opener { parts, login: login(parts, &server).await?, server: &server };
         let (connected, v5) = opener.connect().await?;
         let limits = Limits::new(settings, connected.said.properties());
         let mut session = Self {
@@ -112,7 +109,6 @@ async fn login(parts: &Parts, server: &Server) -> Result<Login, ConnectError> {
 struct Opener<'a> {
     parts: &'a Parts,
     server: &'a Server,
-    uri: String,
     login: Login,
 }
 
@@ -129,16 +125,12 @@ impl Opener<'_> {
         if version != Version::V311 {
             match self.attempt_v5().await? {
                 Ok(connected) => return Ok((connected, true)),
-                Err(failed) if version == Version::Auto && may_be_version(&failed) => {
-                    self.reachable().await?;
-                }
-                Err(failed) => return Err(self.explain(failed).await),
+                Err(failed) if version == Version::Auto && may_be_version(&failed) => {}
+                Err(failed) => return Err(self.explain(failed)),
             }
         }
-        match self.attempt(false, self.login.will()).await? {
-            Ok(connected) => Ok((connected, false)),
-            Err(failed) => Err(self.explain(failed).await),
-        }
+        let connected = self.attempt(false, self.login.will()).await?;
+        connected.map(|connected| (connected, false)).map_err(|failed| self.explain(failed))
     }
 
     /// By MQTT 5, leaving out of the will what the broker says that it can't do.
@@ -157,23 +149,35 @@ impl Opener<'_> {
         }
     }
 
+    /// One attempt: an error is that there is no connection, a failure that the broker doesn't take it.
     async fn attempt(&self, v5: bool, will: &Will) -> Result<Result<Connected, Failed>, ConnectError> {
-        let settings = &self.parts.settings;
+        let (settings, server) = (&self.parts.settings, self.server);
+        let limit = settings.connect_timeout;
         let inbox = Arc::new(Inbox::new(settings.commands.max_pending.saturating_mul(2)));
-        let options = self.login.connection(v5, will)?;
+        let stream = server.connect(limit).await?;
+        let relay = Relay::start(stream, server.needs_name(), limit, Arc::clone(&inbox));
+        let relay = relay.map_err(|error| self.broken(&error))?;
+        let proxy = server.needs_name().then(|| format!("http://{}", relay.address()));
+        let options = self.login.connection(v5, will, proxy)?;
         let last_words = plain(&will.message, will.qos, will.retain);
-        let (made_of, limit) = (self.login.client(&self.uri), settings.connect_timeout);
+        let made_of = self.login.client(&server.uri(relay.address()));
         let connected = Client::connect(made_of, options, limit, &inbox, last_words).await;
-        Ok(connected.map(|(client, said)| Connected { client, inbox, said }))
+        Ok(connected.and_then(|(mut client, said)| {
+            if relay.hold() {
+                return Ok(Connected { client, inbox, said });
+            }
+            // Nothing may be written any more, not even a farewell.
+            client.part();
+            Err(Failed::Verdict(Error::Disconnected))
+        }))
     }
 
-    /// Whether there is a server at all; Paho doesn't say why it has no connection.
-    async fn reachable(&self) -> Result<(), ConnectError> {
-        self.server.probe(self.parts.settings.connect_timeout.min(PROBE)).await.map_or(Ok(()), Err)
+    fn broken(&self, error: &dyn std::error::Error) -> ConnectError {
+        ConnectError::Client { server: self.server.to_string(), evidence: error.to_string() }
     }
 
     /// What Paho's verdict means.
-    async fn explain(&self, failed: Failed) -> ConnectError {
+    fn explain(&self, failed: Failed) -> ConnectError {
         let server = self.server.to_string();
         let error = match failed {
             Failed::Late => {
@@ -187,20 +191,18 @@ impl Opener<'_> {
                 refusal(server, code, said.as_deref())
             }
             Error::ConnectReturn(code) => refusal(server, reason::of_return_code(code), None),
-            Error::TcpTlsConnectFailure | Error::Failure | Error::TcpConnectTimeout => {
-                let tls = self.server.tls && matches!(error, Error::TcpTlsConnectFailure);
-                match self.reachable().await {
-                    Err(unreachable) => unreachable,
-                    Ok(()) if tls => ConnectError::Tls { server, trusted: self.login.trusted() },
-                    Ok(()) => self.closed(server),
-                }
+            Error::TcpTlsConnectFailure if self.server.tls => {
+                ConnectError::Tls { server, trusted: self.login.trusted() }
             }
-            Error::TcpConnectCompletionFailure
+            Error::TcpTlsConnectFailure
+            | Error::Failure
+            | Error::TcpConnectTimeout
+            | Error::TcpConnectCompletionFailure
             | Error::SocketError(_)
             | Error::ReceivedDisconnect(_)
             | Error::Disconnected
             | Error::OperationIncomplete => self.closed(server),
-            other => ConnectError::Client { server, evidence: other.to_string() },
+            other => self.broken(&other),
         }
     }
 

@@ -70,12 +70,23 @@ fn a_broker_that_never_acknowledges_is_no_connection() {
 #[test]
 fn a_broker_that_ends_the_connection_says_why() {
     run(|universe| async move {
+        let server = Scripted::start(Greeting::Accept).await;
+        let bench = Bench::start(&universe, json!({ "broker": server.url() })).await;
+        bench.attached().await;
+        server.dismiss();
+        let reason = bench.failed("the broker ended it with 139 server shutting down").await;
+        assert!(reason.contains(&format!("connection to 127.0.0.1:{} lost", server.port)), "{reason}");
+    });
+}
+
+#[test]
+fn another_client_of_the_same_name_ends_the_session() {
+    run(|universe| async move {
         let broker = Broker::start(OPEN);
         let bench = Bench::start(&universe, json!({ "broker": broker.url() })).await;
         bench.attached().await;
-        let _thief = Observer::named(&broker.url(), "gw", &[]).await;
-        let reason = bench.failed("142 session taken over").await;
-        assert!(reason.contains("lost: the broker ended it"), "{reason}");
+        let _namesake = Observer::named(&broker.url(), "gw", &[]).await;
+        bench.failed("lost: the broker closed it").await;
     });
 }
 

@@ -10,7 +10,11 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
     task::JoinHandle,
 };
 
@@ -30,6 +34,7 @@ pub(crate) struct Scripted {
     pub(crate) port: u16,
     versions: Arc<Mutex<Vec<u8>>>,
     silent: Arc<AtomicBool>,
+    dismissal: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -39,13 +44,24 @@ impl Scripted {
         let port = listener.local_addr().unwrap().port();
         let (versions, silent) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicBool>::default());
         let (seen, quiet) = (Arc::clone(&versions), Arc::clone(&silent));
+        let dismissal = Arc::<Notify>::default();
+        let dismissed = Arc::clone(&dismissal);
         let task = actix::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (seen, quiet) = (Arc::clone(&seen), Arc::clone(&quiet));
-                actix::spawn(async move { serve(stream, greeting, &seen, &quiet).await });
+                let dismissed = Arc::clone(&dismissed);
+                actix::spawn(async move {
+                    let (mut reads, mut writes) = stream.into_split();
+                    tokio::select! {
+                        _ = serve(&mut reads, &mut writes, greeting, &seen, &quiet) => {}
+                        () = dismissed.notified() => {
+                            writes.write_all(&[0xE0, 2, 0x8B, 0]).await.unwrap();
+                        }
+                    }
+                });
             }
         });
-        Self { port, versions, silent, task }
+        Self { port, versions, silent, dismissal, task }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -63,6 +79,13 @@ impl Scripted {
     }
 }
 
+impl Scripted {
+    /// Ends a connection of MQTT 5 as a server does that shuts down.
+    pub(crate) fn dismiss(&self) {
+        self.dismissal.notify_waiters();
+    }
+}
+
 impl Drop for Scripted {
     fn drop(&mut self) {
         self.task.abort();
@@ -70,14 +93,15 @@ impl Drop for Scripted {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    reads: &mut OwnedReadHalf,
+    writes: &mut OwnedWriteHalf,
     greeting: Greeting,
     versions: &Mutex<Vec<u8>>,
     silent: &AtomicBool,
 ) -> Option<()> {
     let mut v5 = false;
     loop {
-        let (header, body) = packet(&mut stream).await?;
+        let (header, body) = packet(reads).await?;
         if header >> 4 == 1 {
             let version = body[6];
             versions.lock().unwrap().push(version);
@@ -85,8 +109,8 @@ async fn serve(
             match greeting {
                 Greeting::Nothing => continue,
                 Greeting::Only311(answer) if v5 => {
-                    stream.write_all(answer).await.ok()?;
-                    return stream.shutdown().await.ok();
+                    writes.write_all(answer).await.ok()?;
+                    return writes.shutdown().await.ok();
                 }
                 Greeting::Only311(_) | Greeting::Accept => {}
             }
@@ -94,7 +118,7 @@ async fn serve(
         if silent.load(Ordering::SeqCst) && header >> 4 != 1 {
             continue;
         }
-        stream.write_all(&answer(header, &body, v5)).await.ok()?;
+        writes.write_all(&answer(header, &body, v5)).await.ok()?;
     }
 }
 
@@ -114,7 +138,7 @@ fn answer(header: u8, body: &[u8], v5: bool) -> Vec<u8> {
     }
 }
 
-async fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+async fn packet(stream: &mut OwnedReadHalf) -> Option<(u8, Vec<u8>)> {
     let header = stream.read_u8().await.ok()?;
     let (mut length, mut shift) = (0_usize, 0);
     loop {
