@@ -1,6 +1,7 @@
 //! The session's life: connect, attach to the spool, carry, end when the connection breaks.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -24,6 +25,7 @@ use super::{
     options::plain,
     publisher::{Publisher, Sent},
     session::Session,
+    suspicion::Verdict,
     window::Window,
 };
 use crate::{
@@ -125,6 +127,14 @@ struct MqttSession {
     /// Why nothing can be sent any more, though nobody has said so yet.
     broken: Option<String>,
     counts: Counts,
+    /// What is thought of the message that the last connections ended with.
+    verdict: Verdict,
+    /// A suspected message that is out alone.
+    alone: Option<Ticket>,
+    /// Messages that wait for it.
+    held: VecDeque<(Ticket, Arc<Outgoing>)>,
+    /// Requests had to be refused.
+    flooded: bool,
 }
 
 /// How far a clean end has come.
@@ -163,6 +173,10 @@ impl MqttSession {
             stage: Stage::Up,
             broken: None,
             counts: Counts::default(),
+            verdict: life.verdict(),
+            alone: None,
+            held: VecDeque::new(),
+            flooded: false,
             parts,
             life,
             session,
@@ -179,6 +193,8 @@ impl MqttSession {
         }
         self.window.forget();
         self.outcomes.clear();
+        self.held.clear();
+        self.alone = None;
         ports.attach.do_send(Attach {
             incarnation: self.incarnation,
             to: ctx.address().recipient(),
@@ -221,6 +237,9 @@ impl MqttSession {
         }
         let outcomes = std::mem::take(&mut self.outcomes);
         self.count(&outcomes);
+        if self.verdict != Verdict::Innocent || !self.held.is_empty() {
+            self.release(&outcomes);
+        }
         if let Some(ports) = &self.attached {
             ports.settled.do_send(Settled { incarnation: self.incarnation, outcomes });
         }
@@ -243,6 +262,35 @@ impl MqttSession {
         self.parts.counters.acknowledged.add(delivered);
     }
 
+    /// Sends what waited for a suspected message, once that is settled, or could go alone now.
+    fn release(&mut self, settled: &[(Ticket, Outcome)]) {
+        if self.alone.is_some_and(|alone| settled.iter().any(|(ticket, _)| *ticket == alone)) {
+            self.acquit();
+        }
+        if self.alone.is_none() && (self.verdict == Verdict::Innocent || self.window.len() == 0) {
+            for (ticket, message) in std::mem::take(&mut self.held) {
+                self.deliver(ticket, message);
+            }
+        }
+    }
+
+    fn acquit(&mut self) {
+        self.life.acquit();
+        self.verdict = Verdict::Innocent;
+        self.alone = None;
+    }
+
+    /// Whether a message has to wait because of a suspected one, which goes alone.
+    fn waits(&mut self, ticket: Ticket, message: &Outgoing) -> bool {
+        let Verdict::Suspect(suspect) = &self.verdict else { return false };
+        let is_suspect = *suspect == self.id(message);
+        if is_suspect && self.window.len() == 0 && self.alone.is_none() {
+            self.alone = Some(ticket);
+            return false;
+        }
+        is_suspect || self.alone.is_some() || !self.held.is_empty()
+    }
+
     fn take_in(&mut self, found: &Found) {
         let mut refused = found.missed;
         for message in &found.messages {
@@ -260,7 +308,11 @@ impl MqttSession {
         }
         if refused > 0 {
             self.parts.counters.requests_refused.add(refused);
+            self.flooded = true;
             self.life.flooded(self.parts.settings.commands.max_pending);
+        } else if self.flooded && self.requests.len() == 0 {
+            self.flooded = false;
+            self.life.calm();
         }
     }
 
@@ -282,19 +334,40 @@ impl MqttSession {
         self.parts.settings.max_qos.min(self.session.limits.max_qos).min(1)
     }
 
-    fn deliver(&mut self, ticket: Ticket, message: &Outgoing) {
+    /// Sends a message, unless it is one that ends connections, or has to wait for one that may be.
+    fn deliver(&mut self, ticket: Ticket, message: Arc<Outgoing>) {
+        if self.is_guilty(&message) {
+            let reason = "the broker ends the connection whenever it gets this message; look into its log";
+            self.outcomes.push((ticket, Outcome::Refused(reason.to_owned())));
+            self.acquit();
+        } else if self.waits(ticket, &message) {
+            self.held.push_back((ticket, message));
+        } else {
+            self.send(ticket, message);
+        }
+    }
+
+    fn send(&mut self, ticket: Ticket, message: Arc<Outgoing>) {
         let Some(client) = self.session.client.get() else { return };
-        match self.publisher.send(client, message) {
+        match self.publisher.send(client, &message) {
             Sent::Out(qos, token) => {
                 self.counts.published += 1;
                 self.parts.counters.published.add(1);
-                self.window.push(qos, ticket, token);
+                self.window.push(qos, ticket, message, token);
             }
             Sent::Settled(outcome) => self.outcomes.push((ticket, outcome)),
             Sent::Broken(error) => {
                 self.broken.get_or_insert_with(|| error.to_string());
             }
         }
+    }
+
+    fn id(&self, message: &Outgoing) -> String {
+        message.id(&self.parts.identity.gateway_id)
+    }
+
+    fn is_guilty(&self, message: &Outgoing) -> bool {
+        matches!(&self.verdict, Verdict::Guilty(id) if *id == self.id(message))
     }
 
     /// Looks whether there is a spool, and whether the broker lives.
@@ -316,6 +389,9 @@ impl MqttSession {
 
     fn lost(&mut self, reason: &str, ctx: &mut Context<Self>) {
         self.session.client.part();
+        if let Some(oldest) = self.window.oldest() {
+            self.life.ended_with(self.id(oldest));
+        }
         if self.stage == Stage::Up {
             self.end(format!("connection to {} lost: {reason}", self.session.server), ctx);
         } else {
@@ -393,8 +469,8 @@ impl Handler<Deliver> for MqttSession {
     /// While it ends nothing is taken: what isn't settled goes back when the session detaches.
     fn handle(&mut self, Deliver(batch): Deliver, _: &mut Self::Context) {
         if self.stage == Stage::Up && self.broken.is_none() {
-            for (ticket, message) in &batch {
-                self.deliver(*ticket, message);
+            for (ticket, message) in batch {
+                self.deliver(ticket, message);
             }
         }
     }

@@ -11,7 +11,12 @@ use std::{
 use bifrost_model::{Event, Severity};
 use serde_json::json;
 
-use super::{MqttSettings, actor::Parts, session::Session};
+use super::{
+    MqttSettings,
+    actor::Parts,
+    session::Session,
+    suspicion::{Suspicion, Verdict},
+};
 use crate::router::EventSink;
 
 /// What a session's incarnations have in common.
@@ -22,6 +27,7 @@ pub(super) struct Life {
     server: AtomicUsize,
     /// What was last said of each kind of trouble: an event is worth it when that changes.
     told: Mutex<HashMap<&'static str, String>>,
+    suspicion: Mutex<Suspicion>,
 }
 
 impl Life {
@@ -32,6 +38,7 @@ impl Life {
             incarnations: AtomicU64::new(0),
             server: AtomicUsize::new(0),
             told: Mutex::default(),
+            suspicion: Mutex::default(),
         }
     }
 
@@ -91,6 +98,21 @@ impl Life {
         );
     }
 
+    /// What is thought of the message that the last connections ended with.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.suspicion.lock().unwrap_or_else(PoisonError::into_inner).verdict()
+    }
+
+    /// The broker ended a connection on which it had acknowledged nothing, with this message as the oldest.
+    pub(super) fn ended_with(&self, oldest: String) {
+        self.suspicion.lock().unwrap_or_else(PoisonError::into_inner).ended_with(oldest);
+    }
+
+    /// No message is suspected any more.
+    pub(super) fn acquit(&self) {
+        self.suspicion.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// A command that the broker had kept.
     pub(super) fn stale(&self, topic: &str) {
         let message = format!(
@@ -104,6 +126,11 @@ impl Life {
     pub(super) fn flooded(&self, max: usize) {
         let message = format!("more than {max} requests at a time: those beyond were refused");
         self.tell("mqtt_requests_refused", Some(message));
+    }
+
+    /// No more than that any more.
+    pub(super) fn calm(&self) {
+        self.tell("mqtt_requests_refused", None);
     }
 
     fn tell(&self, kind: &'static str, message: Option<String>) {

@@ -21,6 +21,7 @@ mod reason;
 mod relay;
 mod session;
 mod settings;
+mod suspicion;
 mod window;
 
 pub(crate) use actor::{Parts, spec};

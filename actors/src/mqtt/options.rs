@@ -23,8 +23,9 @@ pub(super) struct Will {
     pub(super) retain: bool,
 }
 
-/// What one attempt to connect needs, read from files where it stands in files.
-#[derive(Debug, Clone)]
+/// What one attempt to connect needs, read from files where it stands in files. Holds the password: not to be
+/// shown.
+#[derive(Clone)]
 pub(super) struct Login {
     client_id: String,
     username: Option<String>,

@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use paho_mqtt as mqtt;
 use tokio::time::Instant;
 
 use super::reason;
-use crate::broker::{Outcome, Ticket};
+use crate::broker::{Outcome, Outgoing, Ticket};
 
 /// What is out.
 pub(super) struct Window {
@@ -23,9 +24,16 @@ pub(super) struct Window {
 }
 
 struct Lane {
-    out: VecDeque<(Ticket, Token)>,
+    out: VecDeque<Out>,
     /// When something was last acknowledged, or the first went out.
     since: Instant,
+}
+
+/// One message that is out.
+struct Out {
+    ticket: Ticket,
+    message: Arc<Outgoing>,
+    token: Token,
 }
 
 impl Window {
@@ -43,12 +51,18 @@ impl Window {
         self.lanes.iter_mut().for_each(|lane| lane.out.clear());
     }
 
-    pub(super) fn push(&mut self, qos: u8, ticket: Ticket, token: Token) {
+    /// The message that has been out for longest.
+    pub(super) fn oldest(&self) -> Option<&Outgoing> {
+        let fronts = self.lanes.iter().filter_map(|lane| lane.out.front());
+        fronts.min_by_key(|out| out.ticket).map(|out| &*out.message)
+    }
+
+    pub(super) fn push(&mut self, qos: u8, ticket: Ticket, message: Arc<Outgoing>, token: Token) {
         let lane = &mut self.lanes[usize::from(qos.min(2))];
         if lane.out.is_empty() {
             lane.since = Instant::now();
         }
-        lane.out.push_back((ticket, token));
+        lane.out.push_back(Out { ticket, message, token });
     }
 
     /// Collects what was acknowledged or refused; answers an error that means that the connection is broken.
@@ -71,12 +85,17 @@ impl Lane {
     fn poll(&mut self, cx: &mut Context<'_>, outcomes: &mut Vec<(Ticket, Outcome)>) -> Option<Error> {
         let before = outcomes.len();
         let mut broken = None;
-        while let Some((ticket, token)) = self.out.front_mut() {
-            let Poll::Ready(said) = Pin::new(token).poll(cx) else { break };
+        while let Some(Out { ticket, token, .. }) = self.out.front_mut() {
+            let Poll::Ready(said) = Pin::new(&mut *token).poll(cx) else { break };
             match said {
                 Ok(_) => outcomes.push((*ticket, Outcome::Delivered)),
                 Err(Error::ReasonCode(code, _)) => outcomes.push((*ticket, reason::outcome(code))),
-                Err(error) => broken = Some(error),
+                // What a broken connection leaves open stays the oldest: it is what it broke with.
+                Err(error) => {
+                    broken = Some(error);
+                    *token = Token::new();
+                    break;
+                }
             }
             self.out.pop_front();
         }
@@ -95,6 +114,10 @@ mod tests {
 
     use super::*;
 
+    fn message() -> Arc<Outgoing> {
+        Arc::new(crate::testing::outgoing("t", bifrost_model::TagClass::Status, "{}"))
+    }
+
     fn poll(window: &mut Window) -> (Vec<(Ticket, Outcome)>, bool) {
         let mut outcomes = Vec::new();
         let broken = window.poll(&mut Context::from_waker(Waker::noop()), &mut outcomes);
@@ -105,9 +128,9 @@ mod tests {
     async fn each_quality_of_service_waits_for_its_own_oldest() {
         let mut window = Window::new();
         let refused = Error::ReasonCode(ReasonCode::NotAuthorized, Properties::new());
-        window.push(2, 1, Token::new());
-        window.push(1, 2, Token::from(refused));
-        window.push(1, 3, Token::new());
+        window.push(2, 1, message(), Token::new());
+        window.push(1, 2, message(), Token::from(refused));
+        window.push(1, 3, message(), Token::new());
         assert_eq!(poll(&mut window), (vec![(2, Outcome::Refused("135 not authorized".to_owned()))], false));
         assert_eq!(window.len(), 2);
     }
@@ -115,9 +138,9 @@ mod tests {
     #[tokio::test]
     async fn what_a_broken_connection_leaves_open_stays_open() {
         let mut window = Window::new();
-        window.push(1, 1, Token::from(Error::OperationIncomplete));
+        window.push(1, 1, message(), Token::from(Error::OperationIncomplete));
         assert_eq!(poll(&mut window), (vec![], true));
-        assert_eq!(window.len(), 0);
+        assert_eq!((window.len(), window.oldest().map(|oldest| &*oldest.topic)), (1, Some("t")));
     }
 
     #[tokio::test(start_paused = true)]
@@ -126,7 +149,7 @@ mod tests {
         let limit = Duration::from_secs(20);
         tokio::time::advance(limit * 2).await;
         assert!(!window.is_stalled(limit));
-        window.push(1, 1, Token::new());
+        window.push(1, 1, message(), Token::new());
         assert!(!window.is_stalled(limit));
         tokio::time::advance(limit).await;
         assert!(window.is_stalled(limit));

@@ -232,3 +232,42 @@ fn a_session_waits_for_its_spool() {
             .unwrap();
     });
 }
+
+#[test]
+fn a_message_that_ends_connections_is_refused_and_does_not_block_what_is_behind_it() {
+    run(|universe| async move {
+        // mosquitto ends the connection of a client of 3.1.1 that sends more.
+        let broker = Broker::start("allow_anonymous true\nmax_packet_size 2000\n");
+        let bench = Bench::start(&universe, json!({ "broker": broker.url(), "version": "3.1.1" })).await;
+        let large = Outgoing { seq: 7, ..outgoing("large", TagClass::Status, vec![b'x'; 3000]) };
+        bench.spool.push([outgoing("before", TagClass::Status, "{}"), large]);
+        bench.spool.push((8..30).map(|seq| Outgoing { seq, ..outgoing("after", TagClass::Status, "{}") }));
+        let outcomes = bench.outcomes(24).await;
+        for (topic, outcome) in outcomes {
+            match outcome {
+                Outcome::Refused(reason) => {
+                    assert_eq!(topic, "large");
+                    assert!(reason.contains("ends the connection whenever"), "{reason}");
+                }
+                other => assert_eq!(other, Outcome::Delivered, "{topic}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_broker_that_dies_under_load_again_and_again_loses_nothing() {
+    run(|universe| async move {
+        let mut broker = Broker::start(OPEN);
+        let bench = Bench::start(&universe, json!({ "broker": broker.url() })).await;
+        let classes = CLASSES.iter().cycle().take(30_000).enumerate();
+        bench.spool.push(classes.map(|(n, class)| outgoing("t", *class, format!("{n}"))));
+        for round in 1..=5 {
+            until("some deliveries", || bench.spool.delivered() > round * 500).await;
+            broker.kill();
+            broker.restart();
+        }
+        until("all deliveries", || bench.spool.delivered() == 30_000).await;
+        assert!(bench.spool.visits().0 > 1);
+    });
+}
