@@ -21,11 +21,12 @@ use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 
 use super::{
     NatsSettings,
-    connect::{self, Connection},
+    connect::Connection,
     error::{NatsError, denial},
     incoming::Incoming,
-    session::{Attached, Session, Setup, open_inbox},
-    stream::{self as streams, Api, Wanted},
+    opening::{Ready, get_ready},
+    session::{Attached, Session, Setup},
+    stream::{self as streams, Api},
 };
 use crate::{
     broker::{Answering, Attach, CommandRoutes, Deliver, Detach, Identity, Outgoing, SpoolPorts},
@@ -74,58 +75,15 @@ pub fn spec(parts: Parts, placement: Placement) -> ChildSpec {
         kind: ChildKind::NatsSession,
         placement,
         mailbox,
-        factory: Box::new(move |birth| {
+        factory: Box::new(move |birth: Birth| {
             let parts = parts.clone();
-            Box::pin(async move { open(parts, birth).await.map_err(|error| error.to_string()) })
+            Box::pin(async move {
+                let ready = get_ready(&parts).await.map_err(|error| error.to_string())?;
+                let capacity = MAILBOX + parts.settings.window;
+                Ok(Child::new(capacity, |ctx| NatsSession::new(parts, ready, birth.exit, ctx)))
+            })
         }),
     }
-}
-
-/// A connection that can be used: the stream is there, and everything is subscribed to.
-struct Ready {
-    connection: Connection,
-    stream: Option<(Wanted, streams::Outcome)>,
-    inbox: (String, Subscriber),
-    commands: Vec<Subscriber>,
-}
-
-async fn open(parts: Parts, birth: Birth) -> Result<Child, NatsError> {
-    let mut connection = connect::connect(&parts.settings, &parts.identity).await?;
-    let stream = ensure_stream(&parts, &mut connection).await?;
-    let limit = parts.settings.connect_timeout;
-    let inbox = open_inbox(&connection.client, &mut connection.events, stream.is_none(), limit).await?;
-    let commands = subscribe(&parts, &connection).await?;
-    let ready = Ready { connection, stream, inbox, commands };
-    let capacity = MAILBOX + parts.settings.window;
-    Ok(Child::new(capacity, |ctx| NatsSession::new(parts, ready, birth.exit, ctx)))
-}
-
-async fn ensure_stream(
-    parts: &Parts,
-    connection: &mut Connection,
-) -> Result<Option<(Wanted, streams::Outcome)>, NatsError> {
-    if !parts.settings.jetstream.enabled {
-        return Ok(None);
-    }
-    let wanted = Wanted::new(&parts.settings.jetstream, &parts.identity.site_id, &parts.stream_subjects);
-    let Connection { client, events, server } = connection;
-    let outcome = Api { client, server, events: Some(events) }.ensure(&wanted).await?;
-    Ok(Some((wanted, outcome)))
-}
-
-async fn subscribe(parts: &Parts, connection: &Connection) -> Result<Vec<Subscriber>, NatsError> {
-    let mut subscribers = Vec::new();
-    if !parts.settings.commands.enabled {
-        return Ok(subscribers);
-    }
-    for subject in parts.routes.subscriptions() {
-        let subscribed = connection.client.subscribe(subject).await;
-        subscribers.push(subscribed.map_err(|error| NatsError::Lost {
-            server: connection.server.clone(),
-            problem: Some(error.to_string()),
-        })?);
-    }
-    Ok(subscribers)
 }
 
 /// What the client library tells of the connection.

@@ -15,6 +15,8 @@ use crate::broker::{Outgoing, Ticket};
 pub(super) struct Out {
     pub(super) ticket: Ticket,
     pub(super) message: Arc<Outgoing>,
+    /// Under which attachment it was handed over: another spool's tickets mean other messages.
+    pub(super) from: u64,
 }
 
 /// A place that one message after another takes. The generation tells a late acknowledgement of an earlier one.
@@ -98,6 +100,13 @@ impl Flight {
     pub(super) fn begin_unacknowledged(&mut self, out: Out) {
         self.unacknowledged.push_back((self.barrier, out));
         self.since_barrier += 1;
+    }
+
+    /// The last message that went out wasn't sent after all.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Out> {
+        let (_, out) = self.unacknowledged.pop_back_if(|(_, out)| out.ticket == ticket)?;
+        self.since_barrier = self.since_barrier.saturating_sub(1);
+        Some(out)
     }
 
     /// Messages since the last barrier.
@@ -200,7 +209,7 @@ mod tests {
             made: Timestamp::now(),
             historical: false,
         };
-        Out { ticket, message: Arc::new(message) }
+        Out { ticket, message: Arc::new(message), from: 1 }
     }
 
     fn number(token: Token) -> u64 {

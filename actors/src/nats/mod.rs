@@ -10,8 +10,11 @@ mod counts;
 mod error;
 mod flight;
 mod incoming;
+mod opening;
+mod sending;
 mod session;
 mod settings;
+mod settling;
 mod stream;
 mod tls;
 

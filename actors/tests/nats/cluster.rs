@@ -70,7 +70,7 @@ fn each_arrives_once_though_the_leader_is_killed(version: Version, the_gateway_i
             let outcome = gateway.spool.outcome(ticket);
             assert!(matches!(outcome, Some(Outcome::Delivered | Outcome::Duplicate)), "{outcome:?}");
         }
-        let alive = servers.iter().position(|server| server.is_running()).unwrap();
+        let alive = servers.iter().position(Server::is_running).unwrap();
         let context = nats::jetstream::new(nats::connect(servers[alive].url()).await.unwrap());
         assert_eq!(telemetry(&context, STREAM).await, COUNT);
         let node = gateway.node().await;

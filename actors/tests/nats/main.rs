@@ -162,7 +162,7 @@ impl Gateway {
     }
 
     async fn until_settled(&self, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.spool.settled() < count {
             let settled = self.spool.settled();
             assert!(Instant::now() < deadline, "{settled} of {count} are settled: {:#?}", self.node().await);
