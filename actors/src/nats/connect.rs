@@ -146,14 +146,16 @@ fn client_name(template: &str, identity: &Identity) -> String {
 
 fn secrets(settings: &NatsSettings) -> Result<Secrets, NatsError> {
     let (options, login) = log_in(settings)?;
-    let encrypted =
-        settings.tls.enabled || settings.servers.iter().any(|server| server.starts_with("tls://"));
-    if !encrypted && settings.tls.ca_file.is_none() {
-        return Ok(Secrets { options, login });
-    }
-    let config = tls::client_config(&settings.tls)?;
-    let options = options.tls_client_config(config).require_tls(settings.tls.enabled);
-    Ok(Secrets { options, login })
+    let asked_for = settings.tls.enabled
+        || settings.tls.ca_file.is_some()
+        || settings.servers.iter().any(|server| server.starts_with("tls://"));
+    // A server may ask for TLS by itself: then too it is ours, and not the library's own idea of it.
+    let options = match tls::client_config(&settings.tls) {
+        Ok(config) => options.tls_client_config(config),
+        Err(error) if asked_for => return Err(error),
+        Err(_) => options,
+    };
+    Ok(Secrets { options: options.require_tls(settings.tls.enabled), login })
 }
 
 fn log_in(settings: &NatsSettings) -> Result<(ConnectOptions, &'static str), NatsError> {

@@ -112,6 +112,22 @@ fn tls_enabled_is_as_good_as_a_url_that_says_so() {
 }
 
 #[test]
+fn a_server_that_asks_for_tls_gets_it() {
+    in_universe(async |universe| {
+        let certificates = Certificates::new();
+        let server = Server::start(Version::New, &certificates.server_config("")).await;
+        let tls = json!({"ca_file": certificates.path("ca.pem")});
+        delivers(&universe, &json!({"servers": [server.url()], "tls": tls})).await;
+    });
+    in_universe(async |universe| {
+        let certificates = Certificates::new();
+        let server = Server::start(Version::New, &certificates.server_config("")).await;
+        let gateway = Gateway::start(&universe, settings(&json!({"servers": [server.url()]}))).await;
+        gateway.until_error(&["TLS with nats://127.0.0.1", "tls.ca_file"]).await;
+    });
+}
+
+#[test]
 fn a_client_without_a_certificate_learns_what_is_missing() {
     in_universe(async |universe| {
         let certificates = Certificates::new();
