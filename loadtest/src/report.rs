@@ -109,7 +109,8 @@ fn machine() -> serde_json::Value {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = self.rows.iter().map(|row| row.measure.len()).max().unwrap_or_default();
-        writeln!(f, "\n{:10}  {:widest$}  {:>22}  {:>10}", "scenario", "measure", "figure", "target")?;
+        let longest = self.rows.iter().map(|row| row.scenario.len()).max().unwrap_or_default().max(10);
+        writeln!(f, "\n{:longest$}  {:widest$}  {:>22}  {:>10}", "scenario", "measure", "figure", "target")?;
         for row in &self.rows {
             let figure = format!("{} {}", number(row.value), row.unit);
             let target = match row.target {
@@ -122,8 +123,8 @@ impl fmt::Display for Report {
                 Some(false) => "  MISSED",
                 None => "",
             };
-            let line =
-                format!("{:10}  {:widest$}  {figure:>22}  {target:>10}{verdict}", row.scenario, row.measure);
+            let (scenario, measure) = (row.scenario, &row.measure);
+            let line = format!("{scenario:longest$}  {measure:widest$}  {figure:>22}  {target:>10}{verdict}");
             writeln!(f, "{}", line.trim_end())?;
         }
         if self.quick {

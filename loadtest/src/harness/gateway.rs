@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
@@ -50,6 +50,17 @@ impl Gateway {
         tags: u16,
         poll_interval: &str,
     ) -> Result<Self, LoadError> {
+        Self::publishing(bench, devices, tags, poll_interval, &json!({}))
+    }
+
+    /// The same with brokers: the configuration's section `messaging`.
+    pub(crate) fn publishing(
+        bench: &Bench,
+        devices: &[Device],
+        tags: u16,
+        poll_interval: &str,
+        messaging: &Value,
+    ) -> Result<Self, LoadError> {
         let directory = tempfile::tempdir().map_err(LoadError::at("a temporary directory"))?;
         let write = |name: &str, text: String| {
             let file = directory.path().join(name);
@@ -69,11 +80,13 @@ impl Gateway {
         let config = json!({
             "gateway": {
                 "id": "load",
+                "site_id": "load",
                 "port": port,
                 "data_dir": directory.path().join("data"),
                 "insecure_http": true,
             },
             "logging": { "level": "warn" },
+            "messaging": messaging,
             "devices": devices.collect::<Vec<_>>(),
         });
         // JSON is YAML.

@@ -1,7 +1,11 @@
 //! What is measured, one file per question. Each starts its own processes and leaves none behind.
 
+mod brokers;
+mod change;
 mod faults;
 mod many;
+mod per_tag;
+mod replay;
 mod sequential;
 mod start;
 mod write;
@@ -29,6 +33,20 @@ pub(crate) enum Scenario {
     Faults,
     /// How soon do the reachable half of 1,000 devices deliver?
     Start,
+    /// What do 100 devices with 100 tags at 100 ms take that publish to mosquitto?
+    MqttDevice,
+    /// What do 100 devices with 1,000 tags at 1 s take, and how soon do values arrive?
+    MqttWide,
+    /// Does a million values per second arrive?
+    MqttWideFast,
+    /// How many messages of one tag each, beside paho alone?
+    MqttPerTag,
+    /// How many of them to JetStream, beside async-nats alone?
+    NatsPerTag,
+    /// How soon does a change in a PLC reach a subscriber?
+    ChangeLatency,
+    /// How fast is a backlog delivered after an outage?
+    Replay,
 }
 
 /// Measures what is asked for; everything when nothing is named.
@@ -53,6 +71,31 @@ pub(crate) fn run(only: &[Scenario], bench: &Bench, report: &mut Report) -> Resu
     }
     if wanted(Scenario::Start) {
         start::run(bench, report)?;
+    }
+    publish(wanted, bench, report)
+}
+
+/// Measures one question.
+type Run = fn(&Bench, &mut Report) -> Result<(), LoadError>;
+
+/// The questions that need brokers.
+fn publish(wanted: impl Fn(Scenario) -> bool, bench: &Bench, report: &mut Report) -> Result<(), LoadError> {
+    let loads = [
+        (Scenario::MqttDevice, &brokers::NARROW),
+        (Scenario::MqttWide, &brokers::WIDE),
+        (Scenario::MqttWideFast, &brokers::WIDE_FAST),
+    ];
+    for (_, load) in loads.into_iter().filter(|(scenario, _)| wanted(*scenario)) {
+        brokers::run(load, bench, report)?;
+    }
+    let others: [(_, Run); 4] = [
+        (Scenario::MqttPerTag, per_tag::to_mqtt),
+        (Scenario::NatsPerTag, per_tag::to_nats),
+        (Scenario::ChangeLatency, change::run),
+        (Scenario::Replay, replay::run),
+    ];
+    for (_, run) in others.into_iter().filter(|(scenario, _)| wanted(*scenario)) {
+        run(bench, report)?;
     }
     Ok(())
 }
