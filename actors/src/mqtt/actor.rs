@@ -324,7 +324,8 @@ impl MqttSession {
             // Nobody waits: an answer that doesn't arrive is asked for again.
             Ok(()) => drop(client.publish(answer.packet(qos))),
             Err(reason) => {
-                tracing::warn!(session = %self.parts.name, topic = %answer.to.topic, "an answer can't be sent: {reason}")
+                let topic = &answer.to.topic;
+                tracing::warn!(session = %self.parts.name, topic, "an answer can't be sent: {reason}");
             }
         }
     }
@@ -504,6 +505,8 @@ impl Supervised for MqttSession {
             "subscriptions_refused": session.unsubscribed,
             "birth_refused": session.no_birth,
             "requests_pending": self.requests.len(),
+            "requests": self.parts.counters.requests.get(),
+            "requests_refused": self.parts.counters.requests_refused.get(),
         })
     }
 
@@ -511,7 +514,7 @@ impl Supervised for MqttSession {
     fn stop(&mut self, ctx: &mut Context<Self>) {
         if self.stage == Stage::Up {
             self.stage = Stage::Stopping;
-            ctx.run_later(FAREWELL, |actor, ctx| actor.leave(ctx));
+            ctx.run_later(FAREWELL, Self::leave);
         }
     }
 }

@@ -38,9 +38,6 @@ impl ReplyTo {
         let topic = properties.get_string(PropertyCode::ResponseTopic)?;
         let usable = !topic.is_empty() && !topic.contains(['+', '#', '\0']);
         let correlation = properties.get_binary(PropertyCode::CorrelationData);
-        // The binding hands out signed bytes on some machines.
-        let correlation =
-            correlation.map(|data| data.into_iter().flat_map(|byte| byte.to_ne_bytes()).collect());
         usable.then_some(Self { topic, correlation })
     }
 

@@ -74,7 +74,7 @@ fn max_packet(settings: &MqttSettings, said: Option<usize>) -> Option<(usize, bo
 mod tests {
     use super::*;
 
-    fn settings(more: serde_json::Value) -> MqttSettings {
+    fn settings(more: &serde_json::Value) -> MqttSettings {
         let mut all = serde_json::json!({ "broker": "mqtt://broker" });
         all.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
         serde_json::from_value(all).expect("settings")
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_broker_of_3_1_1_limits_nothing() {
-        let limits = Limits::new(&settings(serde_json::json!({})), &Properties::new());
+        let limits = Limits::new(&settings(&serde_json::json!({})), &Properties::new());
         let expected = Limits { window: 500, max_qos: 2, retain: true, max_packet: None, aliases: 0 };
         assert_eq!((limits, limits.max_payload()), (expected, None));
     }
@@ -104,7 +104,7 @@ mod tests {
             (PropertyCode::MaximumPacketSize, 1000),
             (PropertyCode::TopicAliasMaximum, 10),
         ]);
-        let own = settings(serde_json::json!({ "max_packet_size": "2KiB", "qos": 1 }));
+        let own = settings(&serde_json::json!({ "max_packet_size": "2KiB", "qos": 1 }));
         let limits = Limits::new(&own, &said);
         let expected =
             Limits { window: 20, max_qos: 1, retain: false, max_packet: Some((1000, true)), aliases: 10 };
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(limits.clamped(&own), [TagClass::Critical]);
 
         let own =
-            settings(serde_json::json!({ "max_packet_size": "512B", "window": 5, "topic_aliases": false }));
+            settings(&serde_json::json!({ "max_packet_size": "512B", "window": 5, "topic_aliases": false }));
         let limits = Limits::new(&own, &said);
         assert_eq!((limits.max_packet, limits.window, limits.aliases), (Some((512, false)), 5, 0));
         assert_eq!(limits.max_payload(), Some(507));

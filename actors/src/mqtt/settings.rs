@@ -18,6 +18,7 @@ use crate::{
 /// One MQTT broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as people write them")]
 pub struct MqttSettings {
     /// Names the session in paths, metrics and on disk; absent: `mqtt`, or `mqtt-2` and so on in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -72,7 +72,7 @@ impl Window {
         outcomes: &mut Vec<(Ticket, Outcome)>,
     ) -> Option<Error> {
         let broken = self.lanes.iter_mut().map(|lane| lane.poll(cx, outcomes));
-        broken.fold(None, |first, next| first.or(next))
+        broken.fold(None, Option::or)
     }
 
     /// Whether something has been out for so long with nothing being acknowledged.

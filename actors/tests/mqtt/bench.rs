@@ -84,7 +84,7 @@ impl Bench {
         let watcher = plant.watch().await;
         let bench = Self { universe: universe.clone(), spool, watcher, slot, requests };
         let parts = MqttParts {
-            settings: with_defaults(settings),
+            settings: with_defaults(&settings),
             spool: bench.slot.clone(),
             answering,
             events: plant.events().clone(),
@@ -161,7 +161,7 @@ impl Bench {
     }
 }
 
-fn with_defaults(settings: Value) -> MqttSettings {
+fn with_defaults(settings: &Value) -> MqttSettings {
     let mut all = json!({ "client_id": "gw", "connect_timeout": "5s" });
     all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     let settings: MqttSettings = serde_json::from_value(all).unwrap();

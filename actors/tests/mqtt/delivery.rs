@@ -41,8 +41,8 @@ fn each_class(version: &str) {
         }
         let outcomes = bench.outcomes(3).await;
         assert!(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Delivered), "{outcomes:?}");
-        let observed = bench.observed().await;
-        assert_eq!((&observed["version"], &observed["acknowledged"]), (&json!(version), &json!(3)));
+        let said = bench.observed().await;
+        assert_eq!((&said["version"], &said["acknowledged"]), (&json!(version), &json!(3)));
     });
 }
 

@@ -24,7 +24,7 @@ fn a_broker_that_is_killed_ends_the_session_with_the_reason() {
         until("the session to leave", || bench.spool.visits().1 == 1).await;
         let port = broker.port;
         bench.failed(&format!("127.0.0.1:{port}")).await;
-        let told = universe.notices().iter().map(|notice| format!("{notice:?}")).collect::<String>();
+        let told = format!("{:?}", universe.notices());
         assert!(told.contains(&format!("connection to 127.0.0.1:{port} lost")), "{told}");
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! Real time throughout: the client library has threads and clocks of its own.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bench;
 mod broker;

@@ -44,7 +44,7 @@ fn broker(folder: &Path, certificate: &str, more: &str) -> Broker {
     ))
 }
 
-fn settings(host: &str, port: u16, tls: Value) -> Value {
+fn settings(host: &str, port: u16, tls: &Value) -> Value {
     json!({ "broker": format!("mqtts://{host}:{port}"), "tls": tls })
 }
 
@@ -55,7 +55,7 @@ fn a_broker_of_the_authority_that_is_trusted_is_let_in() {
         certificates(folder.path());
         let broker = broker(folder.path(), "broker.pem", "");
         let tls = json!({ "ca_file": folder.path().join("ca.pem") });
-        let bench = Bench::start(&universe, settings("localhost", broker.port, tls)).await;
+        let bench = Bench::start(&universe, settings("localhost", broker.port, &tls)).await;
         bench.attached().await;
         bench.spool.push([outgoing("t", TagClass::Status, "{}")]);
         bench.outcomes(1).await;
@@ -70,7 +70,7 @@ fn a_broker_of_another_authority_is_not() {
         certificates(folder.path());
         let broker = broker(folder.path(), "broker.pem", "");
         let tls = json!({ "ca_file": folder.path().join("other.pem") });
-        let bench = Bench::start(&universe, settings("localhost", broker.port, tls)).await;
+        let bench = Bench::start(&universe, settings("localhost", broker.port, &tls)).await;
         let reason = bench.failed(&format!("TLS with localhost:{} failed", broker.port)).await;
         assert!(reason.contains("other.pem"), "{reason}");
     });
@@ -82,7 +82,7 @@ fn a_broker_of_an_authority_that_the_system_does_not_know_is_not() {
         let folder = tempfile::tempdir().unwrap();
         certificates(folder.path());
         let broker = broker(folder.path(), "broker.pem", "");
-        let bench = Bench::start(&universe, settings("localhost", broker.port, json!({}))).await;
+        let bench = Bench::start(&universe, settings("localhost", broker.port, &json!({}))).await;
         bench.failed("an authority of this system").await;
     });
 }
@@ -94,7 +94,7 @@ fn a_broker_that_shows_another_name_is_not() {
         certificates(folder.path());
         let broker = broker(folder.path(), "elsewhere.pem", "");
         let tls = json!({ "ca_file": folder.path().join("ca.pem") });
-        let bench = Bench::start(&universe, settings("localhost", broker.port, tls)).await;
+        let bench = Bench::start(&universe, settings("localhost", broker.port, &tls)).await;
         bench.failed("name the host as it is written in the URL").await;
     });
 }
@@ -107,7 +107,7 @@ fn a_broker_that_wants_a_certificate_gets_one_or_closes() {
         let broker = broker(folder.path(), "broker.pem", "require_certificate true\n");
         let file = |name: &str| folder.path().join(name);
         let tls = json!({ "ca_file": file("ca.pem"), "cert_file": file("gateway.pem"), "key_file": file("gateway.key") });
-        let bench = Bench::start(&universe, settings("127.0.0.1", broker.port, tls)).await;
+        let bench = Bench::start(&universe, settings("127.0.0.1", broker.port, &tls)).await;
         bench.attached().await;
     });
     run(|universe| async move {
@@ -115,7 +115,7 @@ fn a_broker_that_wants_a_certificate_gets_one_or_closes() {
         certificates(folder.path());
         let broker = broker(folder.path(), "broker.pem", "require_certificate true\n");
         let tls = json!({ "ca_file": folder.path().join("ca.pem") });
-        let bench = Bench::start(&universe, settings("127.0.0.1", broker.port, tls)).await;
+        let bench = Bench::start(&universe, settings("127.0.0.1", broker.port, &tls)).await;
         bench.failed("want a certificate of this gateway (tls.cert_file)").await;
     });
 }
