@@ -23,15 +23,14 @@ use super::{
     incoming::{Answer, Requests, Taken},
     life::Life,
     options::plain,
-    publisher::{Publisher, Sent},
+    publisher::Publisher,
     session::Session,
     suspicion::Verdict,
     window::Window,
 };
 use crate::{
     broker::{
-        Answering, Attach, CommandRoutes, Deliver, Detach, Identity, Outcome, Outgoing, Settled, SpoolPorts,
-        Ticket,
+        Answering, Attach, CommandRoutes, Deliver, Detach, Identity, Outcome, Outgoing, SpoolPorts, Ticket,
     },
     router::EventSink,
     supervised,
@@ -110,29 +109,30 @@ fn server(parts: &Parts, life: &Life) -> Result<Server, ConnectError> {
     })
 }
 
-struct MqttSession {
-    parts: Parts,
-    life: Arc<Life>,
-    incarnation: u64,
-    session: Session,
+/// One connection's actor; what it sends is in `outbound`.
+pub(super) struct MqttSession {
+    pub(super) parts: Parts,
+    pub(super) life: Arc<Life>,
+    pub(super) incarnation: u64,
+    pub(super) session: Session,
     exit: Exit,
     connected_since: Timestamp,
-    publisher: Publisher,
-    window: Window,
+    pub(super) publisher: Publisher,
+    pub(super) window: Window,
     /// What is to be told to the spool.
-    outcomes: Vec<(Ticket, Outcome)>,
-    attached: Option<SpoolPorts>,
+    pub(super) outcomes: Vec<(Ticket, Outcome)>,
+    pub(super) attached: Option<SpoolPorts>,
     requests: Requests,
     stage: Stage,
     /// Why nothing can be sent any more, though nobody has said so yet.
-    broken: Option<String>,
-    counts: Counts,
+    pub(super) broken: Option<String>,
+    pub(super) counts: Counts,
     /// What is thought of the message that the last connections ended with.
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     /// A suspected message that is out alone.
-    alone: Option<Ticket>,
+    pub(super) alone: Option<Ticket>,
     /// Messages that wait for it.
-    held: VecDeque<(Ticket, Arc<Outgoing>)>,
+    pub(super) held: VecDeque<(Ticket, Arc<Outgoing>)>,
     /// Requests had to be refused.
     flooded: bool,
 }
@@ -150,11 +150,11 @@ enum Stage {
 
 /// What happened on this connection.
 #[derive(Debug, Default)]
-struct Counts {
-    published: u64,
-    acknowledged: u64,
-    refused: u64,
-    last_refusal: Option<String>,
+pub(super) struct Counts {
+    pub(super) published: u64,
+    pub(super) acknowledged: u64,
+    pub(super) refused: u64,
+    pub(super) last_refusal: Option<String>,
 }
 
 impl MqttSession {
@@ -230,67 +230,6 @@ impl MqttSession {
         }
     }
 
-    /// Tells the spool what became of its messages.
-    fn tell(&mut self) {
-        if self.outcomes.is_empty() {
-            return;
-        }
-        let outcomes = std::mem::take(&mut self.outcomes);
-        self.count(&outcomes);
-        if self.verdict != Verdict::Innocent || !self.held.is_empty() {
-            self.release(&outcomes);
-        }
-        if let Some(ports) = &self.attached {
-            ports.settled.do_send(Settled { incarnation: self.incarnation, outcomes });
-        }
-    }
-
-    fn count(&mut self, outcomes: &[(Ticket, Outcome)]) {
-        let mut delivered = 0;
-        for (_, outcome) in outcomes {
-            match outcome {
-                Outcome::Delivered | Outcome::Duplicate => delivered += 1,
-                Outcome::Again(reason) => self.counts.last_refusal = Some(reason.clone()),
-                Outcome::Refused(reason) => {
-                    self.counts.refused += 1;
-                    self.counts.last_refusal = Some(reason.clone());
-                    self.parts.counters.refused.add(1);
-                }
-            }
-        }
-        self.counts.acknowledged += delivered;
-        self.parts.counters.acknowledged.add(delivered);
-    }
-
-    /// Sends what waited for a suspected message, once that is settled, or could go alone now.
-    fn release(&mut self, settled: &[(Ticket, Outcome)]) {
-        if self.alone.is_some_and(|alone| settled.iter().any(|(ticket, _)| *ticket == alone)) {
-            self.acquit();
-        }
-        if self.alone.is_none() && (self.verdict == Verdict::Innocent || self.window.len() == 0) {
-            for (ticket, message) in std::mem::take(&mut self.held) {
-                self.deliver(ticket, message);
-            }
-        }
-    }
-
-    fn acquit(&mut self) {
-        self.life.acquit();
-        self.verdict = Verdict::Innocent;
-        self.alone = None;
-    }
-
-    /// Whether a message has to wait because of a suspected one, which goes alone.
-    fn waits(&mut self, ticket: Ticket, message: &Outgoing) -> bool {
-        let Verdict::Suspect(suspect) = &self.verdict else { return false };
-        let is_suspect = *suspect == self.id(message);
-        if is_suspect && self.window.len() == 0 && self.alone.is_none() {
-            self.alone = Some(ticket);
-            return false;
-        }
-        is_suspect || self.alone.is_some() || !self.held.is_empty()
-    }
-
     fn take_in(&mut self, found: &Found) {
         let mut refused = found.missed;
         for message in &found.messages {
@@ -333,42 +272,6 @@ impl MqttSession {
     /// Quality of service of what the session itself says.
     fn own_qos(&self) -> u8 {
         self.parts.settings.max_qos.min(self.session.limits.max_qos).min(1)
-    }
-
-    /// Sends a message, unless it is one that ends connections, or has to wait for one that may be.
-    fn deliver(&mut self, ticket: Ticket, message: Arc<Outgoing>) {
-        if self.is_guilty(&message) {
-            let reason = "the broker ends the connection whenever it gets this message; look into its log";
-            self.outcomes.push((ticket, Outcome::Refused(reason.to_owned())));
-            self.acquit();
-        } else if self.waits(ticket, &message) {
-            self.held.push_back((ticket, message));
-        } else {
-            self.send(ticket, message);
-        }
-    }
-
-    fn send(&mut self, ticket: Ticket, message: Arc<Outgoing>) {
-        let Some(client) = self.session.client.get() else { return };
-        match self.publisher.send(client, &message) {
-            Sent::Out(qos, token) => {
-                self.counts.published += 1;
-                self.parts.counters.published.add(1);
-                self.window.push(qos, ticket, message, token);
-            }
-            Sent::Settled(outcome) => self.outcomes.push((ticket, outcome)),
-            Sent::Broken(error) => {
-                self.broken.get_or_insert_with(|| error.to_string());
-            }
-        }
-    }
-
-    fn id(&self, message: &Outgoing) -> String {
-        message.id(&self.parts.identity.gateway_id)
-    }
-
-    fn is_guilty(&self, message: &Outgoing) -> bool {
-        matches!(&self.verdict, Verdict::Guilty(id) if *id == self.id(message))
     }
 
     /// Looks whether there is a spool, and whether the broker lives.

@@ -16,6 +16,7 @@ mod incoming;
 mod life;
 mod limits;
 mod options;
+mod outbound;
 mod publisher;
 mod reason;
 mod relay;
