@@ -8,6 +8,7 @@ use crate::{
     bench::{Bench, run},
     broker::{Broker, OPEN},
     observer::Observer,
+    scripted::{Greeting, Scripted},
 };
 
 const TOPIC: &str = "bifrost/commands/site/press/write";
@@ -127,16 +128,22 @@ fn commands_that_are_switched_off_are_not_subscribed_to() {
 
 #[test]
 fn a_refused_subscription_is_told_and_does_not_end_the_session() {
+    refused_subscription("5", "128 unspecified error");
+}
+
+#[test]
+fn a_refused_subscription_is_told_on_3_1_1() {
+    refused_subscription("3.1.1", "refused");
+}
+
+fn refused_subscription(version: &str, reason: &str) {
     run(|universe| async move {
-        let broker = Broker::with_files(|folder| {
-            let acl = folder.join("acl");
-            std::fs::write(&acl, "topic write bifrost/#\ntopic write t\n").unwrap();
-            format!("{OPEN}acl_file {}\n", acl.display())
-        });
-        let bench = Bench::start(&universe, json!({ "broker": broker.url() })).await;
+        let server = Scripted::start(Greeting::NoSubscriptions).await;
+        let bench = Bench::start(&universe, json!({ "broker": server.url(), "version": version })).await;
         bench.attached().await;
-        let refused = bench.observed().await["subscriptions_refused"].clone();
-        // mosquitto's file of rules only bites when a message is handed on: it grants the subscription.
-        assert_eq!(refused, json!([]));
+        let expected = json!([format!("bifrost/commands/site/+/+: {reason}")]);
+        assert_eq!(bench.observed().await["subscriptions_refused"], expected);
+        let said = bench.event("mqtt_subscription_refused").await;
+        assert!(said.contains(reason) && said.contains("commands.enabled"), "{said}");
     });
 }

@@ -8,6 +8,7 @@ use crate::{
     bench::{Bench, run},
     broker::{Broker, OPEN, free_port},
     scripted::{Greeting, Scripted},
+    websocket::Bridge,
 };
 
 #[test]
@@ -161,5 +162,19 @@ fn a_first_server_that_is_not_there_is_passed_over() {
         let nobody = format!("mqtt://127.0.0.1:{}", free_port());
         let bench = Bench::start(&universe, json!({ "broker": nobody, "failover": [second.url()] })).await;
         bench.attached().await;
+    });
+}
+
+#[test]
+fn a_broker_behind_a_websocket_is_a_broker() {
+    run(|universe| async move {
+        let broker = Broker::start(OPEN);
+        let bridge = Bridge::to(broker.port).await;
+        let url = format!("ws://localhost:{}/mqtt", bridge.port);
+        let bench = Bench::start(&universe, json!({ "broker": url })).await;
+        bench.attached().await;
+        assert_eq!(bridge.request_line(), "GET /mqtt HTTP/1.1");
+        bench.spool.push((0..100).map(|_| outgoing("t", TagClass::Status, "{}")));
+        bench.outcomes(100).await;
     });
 }

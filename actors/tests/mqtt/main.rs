@@ -14,3 +14,4 @@ mod observer;
 mod scripted;
 mod status;
 mod tls;
+mod websocket;

@@ -25,6 +25,8 @@ pub(crate) enum Greeting {
     Accept,
     /// Answers MQTT 5 with these bytes and closes; lets 3.1.1 in.
     Only311(&'static [u8]),
+    /// Lets everybody in, and hands nothing out.
+    NoSubscriptions,
     /// Says nothing.
     Nothing,
 }
@@ -112,13 +114,17 @@ async fn serve(
                     writes.write_all(answer).await.ok()?;
                     return writes.shutdown().await.ok();
                 }
-                Greeting::Only311(_) | Greeting::Accept => {}
+                Greeting::Only311(_) | Greeting::Accept | Greeting::NoSubscriptions => {}
             }
         }
         if silent.load(Ordering::SeqCst) && header >> 4 != 1 {
             continue;
         }
-        writes.write_all(&answer(header, &body, v5)).await.ok()?;
+        let mut answer = answer(header, &body, v5);
+        if header >> 4 == 8 && matches!(greeting, Greeting::NoSubscriptions) {
+            *answer.last_mut()? = 0x80;
+        }
+        writes.write_all(&answer).await.ok()?;
     }
 }
 
