@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Takes WebSockets, and passes what is in their frames on to a broker.
+/// Takes connections by `WebSocket`, and passes what is in their frames on to a broker.
 pub(crate) struct Bridge {
     pub(crate) port: u16,
     request: Arc<Mutex<String>>,
