@@ -114,8 +114,9 @@ fn a_watcher_keeps_up_with_twenty_thousand_messages() {
     let mut command = std::process::Command::new("mosquitto_pub");
     let args = ["-p", &broker.port.to_string(), "-q", "1", "-t", "many", "-l"];
     let mut publisher = command.args(args).stdin(std::process::Stdio::piped()).spawn().unwrap();
-    let lines: String = (0..20_000).map(|n| format!("{{\"seq\":{n}}}\n")).collect();
-    publisher.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let mut lines = std::io::BufWriter::new(publisher.stdin.take().unwrap());
+    (0..20_000).for_each(|n| writeln!(lines, "{{\"seq\":{n}}}").unwrap());
+    drop(lines);
     watcher.await_messages(20_000, about("many"));
     publisher.wait().unwrap();
     let numbers: Vec<_> =
