@@ -155,10 +155,11 @@ fn carry(mut from: TcpStream, mut to: TcpStream, way: usize, proxy: &Weak<Shared
         while stalled() {
             thread::sleep(TICK);
         }
+        // Before they arrive, so that who has them finds them counted.
+        shared.carried[way].fetch_add(read as u64, Ordering::Relaxed);
         if to.write_all(bytes.get(..read).unwrap_or_default()).is_err() {
             break;
         }
-        shared.carried[way].fetch_add(read as u64, Ordering::Relaxed);
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
