@@ -14,6 +14,7 @@ mod mqtt;
 mod plant;
 mod probe;
 mod script;
+mod spool;
 mod universe;
 mod watcher;
 
@@ -22,5 +23,6 @@ pub use mqtt::{MqttParts, STATUS_TOPIC, mqtt_session, outgoing};
 pub use plant::{FakeDevice, Plant, adopt, device_settings, everything_of};
 pub use probe::{Birthplace, Probe, Trick};
 pub use script::{Mode, Script, WriteOutcome};
+pub use spool::{FATAL, SpoolUnderTest};
 pub use universe::{Universe, in_virtual_time, until};
 pub use watcher::Watcher;

@@ -194,6 +194,11 @@ impl Plant {
         let _ = self.router().register.send(RegisterDevice(Arc::clone(tags))).await;
     }
 
+    /// What its devices share.
+    pub(super) fn shared(&self) -> &plc::Shared {
+        &self.shared
+    }
+
     /// The router's addresses.
     pub fn router(&self) -> RouterPorts {
         self.shared.router.get().unwrap_or_else(|| panic!("there is no router now"))
