@@ -90,18 +90,18 @@ struct Router {
     mailbox: Arc<MailboxStats>,
     memory: Memory,
     legacy: Legacy,
-    subscribers: HashMap<SubscriberId, Subscriber>,
     scans: u64,
     values: u64,
 }
 
 /// What a rebuilt router must know, since nobody tells it again: a tag within its deadband isn't published,
-/// a status is told when it changes, and an alarm when it comes.
+/// a status is told when it changes, and an alarm when it comes. Subscribers come again, but later than news.
 struct Memory {
     last: LastValues,
     statuses: HashMap<Arc<str>, Arc<DeviceStatus>>,
     events: Events,
     alarms: Alarms,
+    subscribers: HashMap<SubscriberId, Subscriber>,
 }
 
 /// Where an incarnation leaves its memory to the next.
@@ -110,7 +110,8 @@ type Legacy = Arc<Mutex<Option<Memory>>>;
 impl Memory {
     fn new(limits: &LimitSettings) -> Self {
         let (events, alarms) = (Events::new(limits.events), Alarms::new(limits.cleared_alarms));
-        Self { last: LastValues::default(), statuses: HashMap::new(), events, alarms }
+        let (statuses, subscribers) = (HashMap::new(), HashMap::new());
+        Self { last: LastValues::default(), statuses, events, alarms, subscribers }
     }
 
     /// Devices may have come, changed or gone while there was no router.
@@ -129,14 +130,13 @@ impl Router {
         let left = legacy.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut memory = left.unwrap_or_else(|| Memory::new(&parts.limits));
         memory.catch_up((parts.devices)());
-        let subscribers = HashMap::new();
-        Self { parts, _address: address, mailbox, memory, legacy, subscribers, scans: 0, values: 0 }
+        Self { parts, _address: address, mailbox, memory, legacy, scans: 0, values: 0 }
     }
 
     /// Hands news to every subscriber whose filter it passes; drops subscribers that are gone.
     fn tell(&mut self, news: &News, passes: impl Fn(&Filter) -> bool) {
         let metrics = &self.parts.metrics;
-        self.subscribers.retain(|_, subscriber| {
+        self.memory.subscribers.retain(|_, subscriber| {
             if !passes(&subscriber.filter) {
                 return true;
             }
@@ -325,8 +325,10 @@ impl Handler<Subscribe> for Router {
 
     fn handle(&mut self, wanted: Subscribe, _: &mut Self::Context) -> Self::Result {
         let start = self.start_for(&wanted.filter);
-        let subscriber = Subscriber { to: wanted.to, filter: wanted.filter, missed: 0 };
-        self.subscribers.insert(wanted.id, subscriber);
+        // What it missed since it was last told so isn't forgotten.
+        let missed = self.memory.subscribers.get(&wanted.id).map_or(0, |known| known.missed);
+        let subscriber = Subscriber { to: wanted.to, filter: wanted.filter, missed };
+        self.memory.subscribers.insert(wanted.id, subscriber);
         start
     }
 }
@@ -335,20 +337,20 @@ impl Handler<Unsubscribe> for Router {
     type Result = ();
 
     fn handle(&mut self, Unsubscribe(id): Unsubscribe, _: &mut Self::Context) {
-        self.subscribers.remove(&id);
+        self.memory.subscribers.remove(&id);
     }
 }
 
 impl Supervised for Router {
     fn observe(&self) -> serde_json::Value {
         let (devices, tags) = self.memory.last.counts();
-        let missed: u64 = self.subscribers.values().map(|subscriber| subscriber.missed).sum();
+        let missed: u64 = self.memory.subscribers.values().map(|subscriber| subscriber.missed).sum();
         json!({
             "devices": devices,
             "tags": tags,
             "scans": self.scans,
             "values": self.values,
-            "subscribers": self.subscribers.len(),
+            "subscribers": self.memory.subscribers.len(),
             "missed_by_subscribers": missed,
             "events": self.memory.events.len(),
         })
