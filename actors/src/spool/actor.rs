@@ -226,7 +226,8 @@ impl Spool {
     /// A message is the spool's from here on: in memory, or on its way to the disk first.
     fn accept(&mut self, message: Outgoing) {
         let message = Arc::new(message);
-        if is_kept(&message) && self.parts.settings.modes.of(message.class) == Mode::Always {
+        let first = is_kept(&message) && self.parts.settings.modes.of(message.class) == Mode::Always;
+        if first && !self.passes_disk(Instant::now()) {
             self.disk.waits(message);
         } else {
             self.outbox.push(message, None);
@@ -339,6 +340,7 @@ impl Handler<News> for Spool {
     fn handle(&mut self, news: News, ctx: &mut Self::Context) {
         let missed = matches!(news, News::Missed(_));
         self.take(news);
+        self.bound_memory(Instant::now());
         if missed {
             self.subscribe(ctx);
         }
@@ -354,7 +356,12 @@ impl Handler<Attach> for Spool {
             self.lose_carrier();
         }
         let bytes = usize::try_from(self.parts.settings.max_in_flight.0).unwrap_or(usize::MAX);
-        let window = Window { messages: attach.window, bytes, replay_bytes: bytes / 4 };
+        let window = Window {
+            messages: attach.window,
+            bytes,
+            replay_messages: attach.window.div_ceil(2),
+            replay_bytes: bytes / 4,
+        };
         self.carrier = Some(Carrier { incarnation: attach.incarnation, to: attach.to, window });
         self.flow.progress();
         self.hold_until = None;

@@ -124,6 +124,12 @@ impl Losses {
         }
     }
 
+    /// At the end: tells what wasn't told yet.
+    pub(super) fn tell_all(&mut self, now: Instant) {
+        self.told_at = None;
+        self.look_after(now);
+    }
+
     fn tell(&mut self) {
         let dropped = std::mem::take(&mut self.untold);
         let reason = self.last.as_ref().map_or("", |last| &last.reason);

@@ -5,10 +5,12 @@
 
 mod actor;
 mod disk;
+mod farewell;
 mod flow;
 mod losses;
 mod messages;
 mod outbox;
+mod reader;
 mod report;
 mod settings;
 mod store;

@@ -34,6 +34,7 @@ pub(super) struct Window {
     pub(super) messages: usize,
     pub(super) bytes: usize,
     /// Of these, replayed ones: live messages must not queue behind them.
+    pub(super) replay_messages: usize,
     pub(super) replay_bytes: usize,
 }
 
@@ -67,6 +68,7 @@ pub(super) struct Outbox {
     /// In the order in which they went out.
     out: BTreeMap<Ticket, Item>,
     out_bytes: usize,
+    replay_out: usize,
     replay_out_bytes: usize,
     blocks: HashMap<u64, Block>,
     last_ticket: Ticket,
@@ -121,6 +123,7 @@ impl Outbox {
         }
         while *budget > 0
             && self.has_room(window)
+            && self.replay_out < window.replay_messages
             && self.replay_out_bytes < window.replay_bytes
             && let Some(item) = self.replay.pop_front()
         {
@@ -141,6 +144,7 @@ impl Outbox {
         let (size, message) = (item.message.size(), Arc::clone(&item.message));
         self.out_bytes += size;
         if item.replayed {
+            self.replay_out += 1;
             self.replay_out_bytes += size;
         }
         self.out.insert(self.last_ticket, item);
@@ -152,6 +156,7 @@ impl Outbox {
         let size = item.message.size();
         self.out_bytes -= size;
         if item.replayed {
+            self.replay_out -= 1;
             self.replay_out_bytes -= size;
         }
         Some(item)
@@ -206,7 +211,7 @@ impl Outbox {
     /// read again from there.
     pub(super) fn recall(&mut self) {
         let out = std::mem::take(&mut self.out);
-        (self.out_bytes, self.replay_out_bytes) = (0, 0);
+        (self.out_bytes, self.replay_out, self.replay_out_bytes) = (0, 0, 0);
         // The last first: each finds its place at once.
         out.into_iter().rev().for_each(|(ticket, item)| self.put_back(ticket, item));
         self.let_go();
@@ -247,6 +252,39 @@ impl Outbox {
             self.live.push_front(item);
         }
         taken
+    }
+
+    /// The oldest that are out and in memory alone, about so many bytes of payload, for the disk. They stay
+    /// out; once they are written, [`Self::secured`] has to know.
+    pub(super) fn to_secure(&self, bytes: usize, messages: usize) -> Vec<(Ticket, Arc<Outgoing>)> {
+        let mut size = 0;
+        let bare = self.out.iter().filter(|(_, item)| item.place.is_none() && is_kept(&item.message));
+        let some = bare.take(messages).take_while(|(_, item)| {
+            let room = size < bytes;
+            size += item.message.payload.len();
+            room
+        });
+        some.map(|(ticket, item)| (*ticket, Arc::clone(&item.message))).collect()
+    }
+
+    /// These are on disk now, as this block. Those that were settled meanwhile are settled there too, and
+    /// those that wait again do so on disk if `let_go`. Answers whether the block isn't needed any more.
+    pub(super) fn secured(&mut self, block: u64, tickets: &[Ticket], let_go: bool) -> Option<u64> {
+        self.begin_block(block, tickets.len());
+        let mut released = None;
+        for (index, ticket) in (0..).zip(tickets) {
+            let place = Place { block, index };
+            let back = |item: &&mut Item| item.was_out == *ticket;
+            let known = self.out.get_mut(ticket);
+            match known.or_else(|| self.live.iter_mut().find(back)) {
+                Some(item) => item.place = Some(place),
+                None => released = self.settled(place),
+            }
+        }
+        if let_go {
+            self.let_go();
+        }
+        released
     }
 
     /// What the disk didn't take waits in memory again, ahead of the rest.

@@ -63,7 +63,9 @@ impl Spool {
     /// Ranges on disk and those in memory, by device.
     fn join(&self, on_disk: Vec<(Arc<str>, u64, u64)>) -> Vec<PendingRange> {
         let mut by_device: BTreeMap<Arc<str>, Vec<(u64, u64)>> = BTreeMap::new();
-        let in_memory = self.outbox.numbers().map(|(device, seq)| (device, seq, seq));
+        let waiting = self.disk.waiting().filter(|message| message.seq > 0);
+        let waiting = waiting.map(|message| (Arc::clone(&message.device), message.seq));
+        let in_memory = self.outbox.numbers().chain(waiting).map(|(device, seq)| (device, seq, seq));
         for (device, from, to) in on_disk.into_iter().chain(in_memory) {
             by_device.entry(device).or_default().push((from, to));
         }

@@ -1,11 +1,11 @@
-//! Between memory and disk: what is written when, what is read again, what is released.
+//! From memory to disk: what is written when, and what is released.
 //!
 //! One write and one read are under way at a time. What waits for a write meanwhile goes into the next
 //! (group commit).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bifrost_model::{Severity, Timestamp};
 use tokio::time::Instant;
 
@@ -13,14 +13,14 @@ use super::{
     actor::Spool,
     disk::Disk,
     settings::OnFull,
-    store::{Appended, Dropped, Pending, ReadBlock, StoreError, StoreStats},
+    store::{Appended, Pending, StoreError, StoreStats},
 };
-use crate::broker::{Outgoing, as_historical};
+use crate::broker::{Outgoing, Ticket};
 
 /// Payload that goes to disk in one commit, about.
-const CHUNK: usize = 256 << 10;
+pub(super) const CHUNK: usize = 256 << 10;
 /// Messages that do, at most.
-const CHUNK_MESSAGES: usize = 1024;
+pub(super) const CHUNK_MESSAGES: usize = 1024;
 /// Pause after the disk didn't take something.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long it may take until releases are noted; a crash repeats what was delivered since.
@@ -30,26 +30,28 @@ const RANGES: usize = 1000;
 
 /// What a spool knows of its disk.
 pub(super) struct DiskState {
-    disk: Disk,
+    pub(super) disk: Disk,
     /// For the disk before they are sent.
     waiting: VecDeque<Arc<Outgoing>>,
     waiting_bytes: usize,
     /// Being written.
     in_transit: Vec<Arc<Outgoing>>,
-    writing: bool,
-    reading: bool,
+    pub(super) writing: bool,
+    pub(super) reading: bool,
     /// Blocks that aren't needed any more; the store isn't told yet …
     pub(super) released: Vec<u64>,
     /// … or is being told.
     telling: Vec<u64>,
     noted_at: Instant,
     /// Blocks up to this one are in hand or released …
-    cursor: u64,
+    pub(super) cursor: u64,
     /// … and there may be others behind it.
-    behind: bool,
+    pub(super) behind: bool,
     /// Counts writes that went to disk alone, and rewinds.
-    epoch: u64,
+    pub(super) epoch: u64,
     retry_at: Option<Instant>,
+    /// What is out isn't tried to be written before.
+    secure_at: Option<Instant>,
     pub(super) error: Option<String>,
     pub(super) stats: StoreStats,
     pub(super) parting: bool,
@@ -71,6 +73,7 @@ impl DiskState {
             behind: stats.blocks > 0,
             epoch: 0,
             retry_at: None,
+            secure_at: None,
             error: None,
             stats,
             parting: false,
@@ -101,7 +104,17 @@ impl DiskState {
         self.writing || !self.waiting.is_empty()
     }
 
-    /// Everything that isn't on disk yet, as far as is known.
+    /// What isn't on disk yet, as far as is known.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Outgoing>> {
+        self.in_transit.iter().chain(&self.waiting)
+    }
+
+    /// Whether the disk has just failed, and isn't tried at the moment.
+    pub(super) fn refuses(&self, now: Instant) -> bool {
+        self.retry_at.is_some_and(|at| now < at)
+    }
+
+    /// The same, taken out.
     pub(super) fn take_waiting(&mut self) -> Vec<Arc<Outgoing>> {
         self.waiting_bytes = 0;
         let mut all = std::mem::take(&mut self.in_transit);
@@ -129,7 +142,7 @@ impl DiskState {
         self.telling.clear();
     }
 
-    fn is_released(&self, block: u64) -> bool {
+    pub(super) fn is_released(&self, block: u64) -> bool {
         self.released.contains(&block) || self.telling.contains(&block)
     }
 
@@ -157,6 +170,7 @@ impl Spool {
     pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
         self.write(ctx);
         let now = Instant::now();
+        self.passes_disk(now);
         if self.hold_until.is_some_and(|until| now < until) || self.disk.parting {
             return;
         }
@@ -193,7 +207,10 @@ impl Spool {
     /// Writes what waits, if nothing is being written.
     pub(super) fn write(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        if self.disk.writing || self.disk.parting || self.disk.retry_at.is_some_and(|at| now < at) {
+        if self.disk.writing || self.disk.parting || self.disk.refuses(now) {
+            return;
+        }
+        if self.secure(now, ctx) {
             return;
         }
         let first = !self.disk.waiting.is_empty();
@@ -227,11 +244,79 @@ impl Spool {
                 Ok(appended) => actor.on_written(chunk, first, appended),
                 Err(error) => actor.on_not_written(chunk, first, &error),
             }
-            actor.pump(ctx);
-            if actor.leaving.is_some() {
-                actor.finish(Instant::now(), ctx);
-            }
+            actor.go_on(ctx);
         }));
+    }
+
+    /// After a write: at the end, the end comes before another.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        self.bound_memory(now);
+        if self.leaving.is_some() {
+            self.finish(now, ctx);
+        }
+        self.pump(ctx);
+    }
+
+    /// What is out and not acknowledged for too long is written as well, ahead of what came after it: nobody
+    /// knows whether it arrives.
+    fn secure(&mut self, now: Instant, ctx: &mut Context<Self>) -> bool {
+        let due = self.flow.is_stalled(now) && self.disk.secure_at.is_none_or(|at| now >= at);
+        let out = if due { self.outbox.to_secure(CHUNK, CHUNK_MESSAGES) } else { Vec::new() };
+        if out.is_empty() {
+            return false;
+        }
+        self.disk.writing = true;
+        let released = self.disk.tell_released();
+        let (tickets, messages): (Vec<_>, Vec<_>) = out.into_iter().unzip();
+        let writing = self.disk.disk.run(move |store| {
+            store.release(&released)?;
+            let appended = store.append(&messages);
+            Ok((appended, store.stats()))
+        });
+        ctx.spawn(writing.into_actor(self).map(move |outcome, actor, ctx| {
+            actor.disk.writing = false;
+            actor.disk.told(outcome.is_ok());
+            let appended = outcome.and_then(|(appended, stats)| {
+                actor.disk.stats = stats;
+                appended
+            });
+            match appended {
+                Ok(appended) => actor.on_secured(&tickets, appended),
+                Err(error) => actor.on_not_secured(&error),
+            }
+            actor.go_on(ctx);
+        }));
+        true
+    }
+
+    fn on_secured(&mut self, tickets: &[Ticket], appended: Appended) {
+        self.on_appended(&appended);
+        let let_go = self.carrier.is_none();
+        self.disk.released.extend(self.outbox.secured(appended.block, tickets, let_go));
+        if let_go {
+            self.disk.rewind();
+        } else if !self.disk.behind {
+            self.disk.cursor = appended.block;
+        }
+    }
+
+    /// It is still out, and in memory.
+    fn on_not_secured(&mut self, error: &StoreError) {
+        self.disk.secure_at = Some(Instant::now() + RETRY);
+        if !matches!(error, StoreError::Full { .. }) {
+            self.disk_fails(&error.to_string());
+        }
+    }
+
+    /// Whether messages go out without the disk, because it fails while the broker takes them. Those that
+    /// came before go first.
+    pub(super) fn passes_disk(&mut self, now: Instant) -> bool {
+        let passes = self.carrier.is_some() && self.disk.refuses(now) && !self.disk.writing;
+        if passes {
+            self.disk.take_waiting().into_iter().for_each(|message| self.outbox.push(message, None));
+        }
+        passes
     }
 
     /// Memory alone no longer does: acknowledgements stall, or too much waits.
@@ -240,15 +325,18 @@ impl Spool {
         self.outbox.live_bytes() > most || (self.outbox.live_len() > 0 && self.flow.is_stalled(now))
     }
 
-    /// What was to be on disk first goes out now, unless others are to go before it; the rest waits there.
-    fn on_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, appended: Appended) {
-        let now = Instant::now();
+    fn on_appended(&mut self, appended: &Appended) {
         self.disk_works();
         self.tell_set_aside(&appended.set_aside);
         let full = "the spool is full (messaging.spool.max_bytes), the oldest make room";
-        for dropped in appended.dropped {
-            self.losses.count(dropped, full, now);
+        for dropped in &appended.dropped {
+            self.losses.count(dropped.clone(), full, Instant::now());
         }
+    }
+
+    /// What was to be on disk first goes out now, unless others are to go before it; the rest waits there.
+    fn on_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, appended: Appended) {
+        self.on_appended(&appended);
         let most = usize::try_from(self.parts.settings.max_memory.0 / 2).unwrap_or(usize::MAX);
         if !first || self.carrier.is_none() || self.outbox.live_bytes() > most {
             self.disk.behind = true;
@@ -284,7 +372,7 @@ impl Spool {
         }
     }
 
-    fn disk_fails(&mut self, error: &str) {
+    pub(super) fn disk_fails(&mut self, error: &str) {
         self.disk.retry_at = Some(Instant::now() + RETRY);
         if self.disk.error.replace(error.to_owned()).is_none() {
             let message = format!(
@@ -307,51 +395,6 @@ impl Spool {
 
     fn disk_alarm(&self) -> String {
         format!("spool_disk/{}", self.parts.session)
-    }
-
-    /// Reads the next block, when there is somebody to carry it and little left of the last.
-    fn read(&mut self, ctx: &mut Context<Self>) {
-        let enough = (self.parts.settings.replay_rate / 5) as u64;
-        let little = self.outbox.replay_values() < enough && self.outbox.replay_len() < 2048;
-        if self.disk.reading || !self.disk.behind || self.carrier.is_none() || !little {
-            return;
-        }
-        self.disk.reading = true;
-        let (cursor, epoch) = (self.disk.cursor, self.disk.epoch);
-        let reading = self.disk.disk.run(move |store| store.read_after(cursor));
-        ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
-            actor.disk.reading = false;
-            match read {
-                Ok(read) => actor.on_read(read, cursor, epoch),
-                Err(error) => {
-                    actor.disk_fails(&error.to_string());
-                    return;
-                }
-            }
-            actor.pump(ctx);
-        }));
-    }
-
-    fn on_read(&mut self, read: ReadBlock, cursor: u64, epoch: u64) {
-        self.tell_set_aside(&read.set_aside);
-        let unchanged = self.disk.epoch == epoch;
-        // Let go meanwhile: what was read may be out of date.
-        if self.disk.cursor != cursor || self.carrier.is_none() {
-            return;
-        }
-        let Some(block) = read.block else {
-            // Nothing was stored since this was asked.
-            self.disk.behind = !unchanged;
-            return;
-        };
-        self.disk.cursor = block.id;
-        if self.outbox.has_in_hand(block.id) || self.disk.is_released(block.id) {
-            return;
-        }
-        let messages = block.messages.into_iter().map(late).collect();
-        if self.outbox.take_block(block.id, messages) {
-            self.disk.released.push(block.id);
-        }
     }
 
     /// Lets the store know what isn't needed any more.
@@ -407,8 +450,12 @@ impl Spool {
     /// Memory is bounded, whatever the disk does.
     pub(super) fn bound_memory(&mut self, now: Instant) {
         let most = usize::try_from(self.parts.settings.max_memory.0).unwrap_or(usize::MAX);
+        if self.outbox.live_bytes() + self.disk.waiting_bytes <= most {
+            return;
+        }
         let oldest = self.parts.settings.on_full == OnFull::DropOldest;
-        let mut dropped = self.outbox.shed(most, oldest);
+        // What need not be on disk at once matters less.
+        let mut dropped = self.outbox.shed(most.saturating_sub(self.disk.waiting_bytes), oldest);
         while self.disk.waiting_bytes > most {
             let next = if oldest { self.disk.waiting.pop_front() } else { self.disk.waiting.pop_back() };
             let Some(message) = next else { break };
@@ -421,70 +468,4 @@ impl Spool {
         };
         self.losses.count_messages(&dropped, &reason, now);
     }
-
-    /// At the end: all that is left goes to disk.
-    pub(super) fn put_away(&mut self, ctx: &mut Context<Self>) {
-        if self.disk.parting || self.disk.writing {
-            return;
-        }
-        self.disk.parting = true;
-        let mut left = self.disk.take_waiting();
-        left.extend(self.outbox.take_everything());
-        let released = std::mem::take(&mut self.disk.released);
-        let chunks: Vec<_> = chunks(left);
-        let storing = self.disk.disk.run(move |store| {
-            store.release(&released)?;
-            let mut lost = Dropped::default();
-            let mut failure = None;
-            for chunk in chunks {
-                match store.append(&chunk) {
-                    Ok(appended) => appended.dropped.into_iter().for_each(|dropped| lost.merge(dropped)),
-                    Err(error) => {
-                        lost.merge(Dropped::of(&chunk));
-                        failure = Some(error.to_string());
-                    }
-                }
-            }
-            store.note()?;
-            Ok((lost, failure))
-        });
-        ctx.spawn(storing.into_actor(self).map(|outcome, actor, ctx| {
-            match outcome {
-                Ok((lost, failure)) => {
-                    let reason = failure.unwrap_or_else(|| "the spool is full".to_owned());
-                    actor.losses.count(lost, &reason, Instant::now());
-                    actor.losses.look_after(Instant::now());
-                }
-                Err(error) => {
-                    tracing::error!(session = &*actor.parts.session, %error, "the spool couldn't be closed")
-                }
-            }
-            ctx.stop();
-        }));
-    }
-}
-
-/// What comes from disk says that it is late.
-fn late(message: Outgoing) -> Outgoing {
-    if message.historical {
-        return message;
-    }
-    Outgoing { payload: as_historical(&message.payload), historical: true, ..message }
-}
-
-fn chunks(messages: Vec<Arc<Outgoing>>) -> Vec<Vec<Arc<Outgoing>>> {
-    let mut chunks: Vec<Vec<_>> = Vec::new();
-    let mut bytes = CHUNK;
-    for message in messages {
-        let full = chunks.last().is_none_or(|chunk| bytes >= CHUNK || chunk.len() >= CHUNK_MESSAGES);
-        if full {
-            chunks.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += message.payload.len();
-        if let Some(chunk) = chunks.last_mut() {
-            chunk.push(message);
-        }
-    }
-    chunks
 }

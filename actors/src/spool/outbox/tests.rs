@@ -6,7 +6,7 @@ use crate::broker::Kind;
 
 const NONE: [u64; 0] = [];
 
-const WINDOW: Window = Window { messages: 3, bytes: 1 << 20, replay_bytes: 1 << 20 };
+const WINDOW: Window = Window { messages: 3, bytes: 1 << 20, replay_messages: 3, replay_bytes: 1 << 20 };
 
 fn outgoing(seq: u64) -> Outgoing {
     Outgoing {
