@@ -47,12 +47,18 @@ impl Device {
         self.last.set(seq);
         let reading = |tag: u32| {
             // Many digits that no compression takes away.
-            let number = f64::from_bits((seq << 20 | u64::from(tag)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
+            let number =
+                f64::from_bits((seq << 20 | u64::from(tag)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
             let value = Value::Float64(number);
             Reading { tag, quality: Quality::Good, reason: Reason::None, value }
         };
         let count = u32::try_from(self.tags.len()).unwrap();
-        TagBatch { device: Arc::clone(&self.tags), seq, timestamp, readings: (0..count).map(reading).collect() }
+        TagBatch {
+            device: Arc::clone(&self.tags),
+            seq,
+            timestamp,
+            readings: (0..count).map(reading).collect(),
+        }
     }
 }
 
@@ -61,10 +67,16 @@ impl Bench {
         Self::with_mailbox(universe, folder, settings, MAILBOX).await
     }
 
-    async fn with_mailbox(universe: &Universe, folder: &Path, settings: SpoolSettings, mailbox: usize) -> Self {
+    async fn with_mailbox(
+        universe: &Universe,
+        folder: &Path,
+        settings: SpoolSettings,
+        mailbox: usize,
+    ) -> Self {
         let plant = Plant::start(universe, folder, LimitSettings::default()).await;
         let spool = plant.spool_in(&folder.join("spool"), settings, mailbox).await;
-        let (press, boiler) = (Device::new("press", TagClass::Telemetry), Device::new("boiler", TagClass::Critical));
+        let (press, boiler) =
+            (Device::new("press", TagClass::Telemetry), Device::new("boiler", TagClass::Critical));
         for device in [&press, &boiler] {
             plant.register(&device.tags).await;
         }
@@ -128,7 +140,11 @@ pub(crate) fn with_mailbox<F: Future<Output = ()>>(
 }
 
 /// The same in a folder that is given.
-pub(crate) fn run_in<F: Future<Output = ()>>(folder: &Path, settings: SpoolSettings, test: impl FnOnce(Bench) -> F) {
+pub(crate) fn run_in<F: Future<Output = ()>>(
+    folder: &Path,
+    settings: SpoolSettings,
+    test: impl FnOnce(Bench) -> F,
+) {
     run(folder, settings, MAILBOX, test);
 }
 
@@ -148,7 +164,11 @@ fn run<F: Future<Output = ()>>(
 }
 
 /// Lets go of everything at the end of the test, as when the process is killed.
-pub(crate) fn crash_in<F: Future<Output = ()>>(folder: &Path, settings: SpoolSettings, test: impl FnOnce(Bench) -> F) {
+pub(crate) fn crash_in<F: Future<Output = ()>>(
+    folder: &Path,
+    settings: SpoolSettings,
+    test: impl FnOnce(Bench) -> F,
+) {
     Universe::crash(SupervisionSettings::default(), async |universe| {
         test(Bench::start(&universe, folder, settings).await).await;
     });

@@ -12,8 +12,6 @@ use crate::{Session, bench::run_in, ms, secs, settle, with_bench};
 fn a_stop_puts_all_that_is_not_acknowledged_on_disk_and_the_next_incarnation_sends_it() {
     with_bench(SpoolSettings::default(), async |bench| {
         let session = Session::holding(&bench.spool, 5);
-        settle().await;
-        session.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 10).await;
         bench.scans(&bench.boiler, 10).await;
         session.settle(2, &Outcome::Delivered);
@@ -47,8 +45,6 @@ fn a_gateway_that_is_stopped_and_started_goes_on_where_it_was() {
 fn a_stop_waits_a_moment_for_what_is_out() {
     with_bench(SpoolSettings::default(), async |bench| {
         let session = Session::holding(&bench.spool, 5);
-        settle().await;
-        session.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 10).await;
         let stopping = async { bench.stop().await };
         let acknowledging = async {
@@ -66,8 +62,6 @@ fn a_stop_waits_a_moment_for_what_is_out() {
 fn a_spool_that_panics_hands_what_it_had_to_its_successor() {
     with_bench(SpoolSettings::default(), async |bench| {
         let session = Session::holding(&bench.spool, 5);
-        settle().await;
-        session.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 10).await;
         bench.scans(&bench.boiler, 10).await;
         let before = bench.spool.ports().unwrap().attach;

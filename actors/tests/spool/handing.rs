@@ -31,8 +31,6 @@ fn live_messages_go_out_in_the_order_in_which_they_came() {
 fn never_more_than_the_window_is_out() {
     with_bench(SpoolSettings::default(), async |bench| {
         let session = Session::holding(&bench.spool, 10);
-        settle().await;
-        session.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 100).await;
         assert!(session.numbers().into_iter().eq(1..=10));
         session.settle(3, &Outcome::Delivered);
@@ -52,8 +50,6 @@ fn no_more_bytes_are_out_than_may_be_and_one_message_always_is() {
     with_bench(settings, async |mut bench| {
         bench.enlarge_press(60).await;
         let session = Session::holding(&bench.spool, 1000);
-        settle().await;
-        session.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 50).await;
         let size = session.on("t/press")[0].message.payload.len();
         assert!((1000..3000).contains(&size), "{size}");
@@ -70,8 +66,6 @@ fn no_more_bytes_are_out_than_may_be_and_one_message_always_is() {
 fn what_was_out_goes_out_again_first_and_in_order_to_the_next_session() {
     with_bench(SpoolSettings::default(), async |bench| {
         let first = Session::holding(&bench.spool, 5);
-        settle().await;
-        first.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 10).await;
         first.settle(1, &Outcome::Delivered);
         settle().await;
@@ -88,8 +82,6 @@ fn what_was_out_goes_out_again_first_and_in_order_to_the_next_session() {
 fn a_later_session_takes_an_earlier_ones_place_and_hears_no_more_of_it() {
     with_bench(SpoolSettings::default(), async |bench| {
         let first = Session::holding(&bench.spool, 10);
-        settle().await;
-        first.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 3).await;
         let next = Session::holding(&bench.spool, 10);
         settle().await;
@@ -108,9 +100,11 @@ fn a_later_session_takes_an_earlier_ones_place_and_hears_no_more_of_it() {
 #[test]
 fn what_is_refused_is_buried_with_the_reason_and_blocks_nothing_behind_it() {
     with_bench(SpoolSettings::default(), async |bench| {
-        let refuse = |seq| move |got: &bifrost_actors::broker::Outgoing| {
-            let refused = || Outcome::Refused("not authorized".to_owned());
-            Some(if got.seq == seq { refused() } else { Outcome::Delivered })
+        let refuse = |seq| {
+            move |got: &bifrost_actors::broker::Outgoing| {
+                let refused = || Outcome::Refused("not authorized".to_owned());
+                Some(if got.seq == seq { refused() } else { Outcome::Delivered })
+            }
         };
         let session = Session::attach(&bench.spool, 3, refuse(4));
         bench.scans(&bench.press, 10).await;
@@ -118,7 +112,8 @@ fn what_is_refused_is_buried_with_the_reason_and_blocks_nothing_behind_it() {
         assert!(session.scans("press", false).into_iter().eq(1..=10));
         assert!(session.scans("boiler", false).into_iter().eq(1..=10));
         let buried = bench.spool.buried();
-        let buried: Vec<_> = buried.iter().map(|(message, why)| (&*message.topic, message.seq, &**why)).collect();
+        let buried: Vec<_> =
+            buried.iter().map(|(message, why)| (&*message.topic, message.seq, &**why)).collect();
         assert_eq!(buried, [("t/press", 4, "not authorized"), ("t/boiler", 4, "not authorized")]);
         tokio::time::sleep(ms(600)).await;
         assert_eq!(bench.on_disk().await, 0, "what is buried isn't kept twice");
@@ -129,8 +124,6 @@ fn what_is_refused_is_buried_with_the_reason_and_blocks_nothing_behind_it() {
 fn what_may_be_sent_again_is_after_a_pause_and_in_order() {
     with_bench(SpoolSettings::default(), async |bench| {
         let session = Session::holding(&bench.spool, 4);
-        settle().await;
-        session.settle(usize::MAX, &Outcome::Delivered);
         bench.scans(&bench.press, 8).await;
         session.settle(1, &Outcome::Delivered);
         session.settle(1, &again());
@@ -165,8 +158,7 @@ fn a_session_that_ends_while_it_is_handed_something_loses_nothing() {
         let first = Session::taking(&bench.spool, 10);
         bench.scans(&bench.press, 5).await;
         assert_eq!(first.numbers().len(), 5);
-        // Without a word.
-        drop(first);
+        first.vanish().await;
         bench.scans(&bench.press, 5).await;
         assert!(!bench.spool.report().await.connected);
         let next = Session::taking(&bench.spool, 10);

@@ -8,12 +8,11 @@ use std::{
     },
 };
 
-use actix::{Actor, Addr, Context, Handler};
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use bifrost_actors::{
-    broker::{Attach, Deliver, Detach, Outcome, Outgoing, Settled, SpoolPorts, Ticket},
+    broker::{Attach, Deliver, Detach, Kind, Outcome, Outgoing, Settled, SpoolPorts, Ticket},
     testing::SpoolUnderTest,
 };
-use tokio::time::Instant;
 
 /// What becomes of a message at once; nothing: it is held.
 type Answer = Box<dyn FnMut(&Outgoing) -> Option<Outcome> + Send>;
@@ -22,7 +21,6 @@ type Answer = Box<dyn FnMut(&Outgoing) -> Option<Outcome> + Send>;
 #[derive(Clone)]
 pub(crate) struct Got {
     pub(crate) message: Arc<Outgoing>,
-    pub(crate) at: Instant,
 }
 
 impl Got {
@@ -50,7 +48,7 @@ pub(crate) struct Session {
     state: Arc<Mutex<State>>,
     ports: SpoolPorts,
     incarnation: u64,
-    _address: Addr<Carrier>,
+    address: Addr<Carrier>,
 }
 
 struct Carrier {
@@ -65,9 +63,11 @@ impl Session {
         Self::attach(spool, window, |_| Some(Outcome::Delivered))
     }
 
-    /// Attaches one that holds everything.
+    /// Attaches one that holds everything but descriptions.
     pub(crate) fn holding(spool: &SpoolUnderTest, window: usize) -> Self {
-        Self::attach(spool, window, |_| None)
+        Self::attach(spool, window, |message| {
+            (message.kind == Kind::Description).then_some(Outcome::Delivered)
+        })
     }
 
     /// Attaches one that answers so.
@@ -84,7 +84,7 @@ impl Session {
         let address = Carrier { state: Arc::clone(&state), ports: ports.clone(), incarnation }.start();
         let to = address.clone().recipient();
         ports.attach.do_send(Attach { incarnation, to, window, max_payload: None });
-        Self { state, ports, incarnation, _address: address }
+        Self { state, ports, incarnation, address }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,6 +99,11 @@ impl Session {
     /// Its connection broke.
     pub(crate) fn detach(&self) {
         self.ports.detach.do_send(Detach { incarnation: self.incarnation });
+    }
+
+    /// Its actor ends without a word.
+    pub(crate) async fn vanish(&self) {
+        self.address.send(Vanish).await.unwrap();
     }
 
     /// Says what became of the oldest messages that it holds.
@@ -158,12 +163,23 @@ impl Actor for Carrier {
     type Context = Context<Self>;
 }
 
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Vanish;
+
+impl Handler<Vanish> for Carrier {
+    type Result = ();
+
+    fn handle(&mut self, _: Vanish, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
 impl Handler<Deliver> for Carrier {
     type Result = ();
 
     fn handle(&mut self, Deliver(messages): Deliver, _: &mut Self::Context) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = Instant::now();
         state.out.extend(messages.iter().cloned());
         state.most_out = state.most_out.max(state.out.len());
         let bytes = state.out.values().map(|message| message.payload.len()).sum();
@@ -174,7 +190,7 @@ impl Handler<Deliver> for Carrier {
                 state.out.remove(&ticket);
                 outcomes.push((ticket, outcome));
             }
-            state.got.push(Got { message, at });
+            state.got.push(Got { message });
         }
         drop(state);
         if !outcomes.is_empty() {
