@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::timeout;
 
 use super::{Gateway, handle::BROKERS};
 use crate::{
@@ -16,11 +17,13 @@ use crate::{
     mqtt::{self, MqttSettings},
     nats::{self, NatsSettings},
     plc::{DeviceStats, ObserveDevice},
-    spool::{self, SpoolDesk, SpoolSettings},
+    spool::{self, ReportSpool, SpoolDesk, SpoolSettings},
     supervision::{AddBranch, ChildSpec, Placement, Slot, TreeError, encode_name},
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long a new spool may take to answer before reading begins without it.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A broker that messages go to.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +61,15 @@ struct Shared {
     encoder: Arc<dyn Fn() -> Encoder + Send + Sync>,
     ports: Slot<SpoolPorts>,
     placement: Placement,
+}
+
+/// A spool that answers has sent the router its subscription: that stands in the router's mailbox before
+/// whatever a device sends later.
+async fn subscribed(spool: &Slot<SpoolDesk>) {
+    if let Some(desk) = spool.get() {
+        // Late: reading begins all the same.
+        let _ = timeout(ANSWER, desk.report.send(ReportSpool)).await;
+    }
 }
 
 impl BrokerKind {
@@ -109,17 +121,21 @@ impl BrokerKind {
 }
 
 impl Gateway {
-    /// Starts every broker's branch, and waits for none.
+    /// Starts every broker's branch. Waits for the spools, which must hear of all that is read from now on,
+    /// unless one can't begin; for no session.
     pub(super) async fn start_brokers(&self) -> Result<(), TreeError> {
+        let mut spools = Vec::new();
         for (index, broker) in self.0.settings.brokers.iter().enumerate() {
             let name = broker.name.clone();
             let add = AddBranch { parent: BROKERS.to_owned(), name: name.clone() };
             let path = self.0.tree.send(add).await.map_err(|_| TreeError::Gone)??;
             let shared = self.shared(broker, Placement::Broker(index));
             let (spool, session) = (self.spool_spec(broker, &shared), self.session_spec(broker, shared));
-            drop(tokio::spawn(self.begin(&path, spool)));
+            spools.push(self.begin(&path, spool));
             drop(tokio::spawn(self.begin(&path, session)));
         }
+        join_all(spools).await;
+        join_all(self.0.spools.values().map(subscribed)).await;
         Ok(())
     }
 
@@ -222,7 +238,7 @@ impl Gateway {
                     let id = Arc::clone(device.tags.device_id());
                     Some(async move { Some((id, observing.await.ok()?.stats)) })
                 });
-                let observed = futures_util::future::join_all(asked).await;
+                let observed = join_all(asked).await;
                 observed.into_iter().flatten().collect()
             };
             Box::pin(observed) as BoxFuture<'static, Vec<(Arc<str>, DeviceStats)>>
