@@ -15,3 +15,7 @@ mod harness;
 mod brokers;
 
 mod bench;
+mod delivery;
+mod kill;
+mod outage;
+mod plant;

@@ -18,5 +18,5 @@ pub(crate) use mosquitto::Mosquitto;
 pub(crate) use mqtt::{Heard, MqttWatcher, Publication, mqtt_publish};
 pub(crate) use nats::{NatsServer, Version, block_on};
 pub(crate) use proxy::{Network, TcpProxy};
-pub(crate) use stream::read_stream;
+pub(crate) use stream::{Stored, read_stream};
 pub(crate) use watcher::{NatsWatcher, Noted};
