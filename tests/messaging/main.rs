@@ -17,5 +17,6 @@ mod brokers;
 mod bench;
 mod delivery;
 mod kill;
+mod network;
 mod outage;
 mod plant;
