@@ -16,6 +16,7 @@ mod brokers;
 
 mod bench;
 mod delivery;
+mod disk;
 mod kill;
 mod network;
 mod outage;

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bifrost_model::DataType;
+use bifrost_simulator::{PlcSettings, Signal, Table, Wave};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,6 +30,15 @@ impl Plant {
     /// So many devices with so many tags, read so often.
     pub(crate) fn new(devices: usize, tags: usize, interval: &'static str) -> Self {
         Self { plcs: (0..devices).map(|_| Plc::counting()).collect(), tags, interval }
+    }
+
+    /// The same with values that no compression can do much about.
+    pub(crate) fn noisy(devices: usize, tags: usize, interval: &'static str) -> Self {
+        let wave = Wave::Constant { value: 30_000.0 };
+        let signal =
+            Signal { repeat: 100, ..Signal::new(Table::Holding, 0, DataType::Uint16, wave).noisy(8_000.0) };
+        let settings = PlcSettings { signals: vec![signal], ..PlcSettings::default() };
+        Self { plcs: (0..devices).map(|_| Plc::tcp(settings.clone())).collect(), tags, interval }
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
