@@ -85,7 +85,7 @@ impl Mosquitto {
 
     /// It keeps its connections and says nothing more.
     pub(crate) fn silence(&self) {
-        self.process().signal("STOP");
+        silence(self.process());
     }
 
     /// The end of silence.
@@ -116,6 +116,18 @@ impl Mosquitto {
 /// Whether somebody accepts connections on this port of loopback.
 pub(super) fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Stops a process, and returns when none of its threads runs any more.
+pub(super) fn silence(process: &Process) {
+    process.signal("STOP");
+    let threads = format!("/proc/{}/task", process.id());
+    until_true("a process stopped", || {
+        fs::read_dir(&threads).unwrap().flatten().all(|thread| {
+            // The thread's name, in brackets, may hold anything; its state follows.
+            fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| stat.contains(") T "))
+        })
+    });
 }
 
 /// A server's program: Debian has them where only root's PATH looks.

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle};
 
 use super::{
-    mosquitto::{listens, server},
+    mosquitto::{listens, server, silence},
     ports,
 };
 use crate::harness::{Process, until_true};
@@ -125,7 +125,7 @@ impl NatsServer {
 
     /// It keeps its connections and says nothing more.
     pub(crate) fn silence(&self) {
-        self.process().signal("STOP");
+        silence(self.process());
     }
 
     /// The end of silence.
