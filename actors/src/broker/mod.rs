@@ -19,6 +19,7 @@ pub mod template;
 pub use encode::{Counts, Encoder, as_historical, status};
 pub use messages::{Attach, Deliver, Detach, Outcome, Requeue, Settled, SpoolPorts, Ticket};
 pub use outgoing::{Class, Kind, Outgoing};
+pub(crate) use requests::TOO_MANY;
 pub use requests::{Answering, CommandRoutes, Reply, Request};
 pub use routes::{Routes, Texts};
 pub use segment::Dialect;

@@ -31,6 +31,9 @@ pub struct Reply {
     pub error: Option<String>,
 }
 
+/// The short text of an answer to what is too much at a time.
+pub(crate) const TOO_MANY: &str = "too many requests";
+
 /// Which topics or subjects requests come on.
 pub trait CommandRoutes: Send + Sync {
     /// What to subscribe to, with wildcards.
@@ -40,5 +43,6 @@ pub trait CommandRoutes: Send + Sync {
     fn command(&self, topic: &str) -> Option<(Option<String>, String)>;
 }
 
-/// Whoever answers requests. Bounded inside: a storm is answered with refusals, not queued.
+/// Whoever answers requests. Bounded inside: a storm is answered with refusals, not queued. Those are there
+/// when they are first asked for; whatever else is too, and all others wait.
 pub type Answering = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;

@@ -14,7 +14,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Commands, Order, Origin, Protocol, ReadError, event};
 use crate::{
-    broker::{Answering, CommandSettings, Reply, Request},
+    broker::{Answering, CommandSettings, Reply, Request, TOO_MANY},
     dead_letters::{Asked, Bury, NewLetter},
     router::LastTag,
 };
@@ -36,8 +36,10 @@ struct ReadOrder {
 enum Refusal {
     /// Nobody understands it: a dead letter.
     NotUnderstood(String),
-    /// It is understood, and not allowed or too much.
+    /// It is understood, and not allowed.
     NotNow(String),
+    /// It is too much.
+    TooMany(String),
 }
 
 impl Commands {
@@ -59,7 +61,7 @@ impl Commands {
             let place = Arc::clone(&places).try_acquire_owned();
             let asked = match &place {
                 Ok(_) => commands.ask(&request, &settings, &origin),
-                Err(_) => Err(Refusal::NotNow(format!(
+                Err(_) => Err(Refusal::TooMany(format!(
                     "{} requests wait for an answer already; try again later",
                     settings.max_pending
                 ))),
@@ -140,7 +142,7 @@ impl Commands {
         refusal: &Refusal,
         bury: bool,
     ) -> Reply {
-        let (Refusal::NotUnderstood(reason) | Refusal::NotNow(reason)) = refusal;
+        let (Refusal::NotUnderstood(reason) | Refusal::NotNow(reason) | Refusal::TooMany(reason)) = refusal;
         let (command_id, tag_id) = names(&request.payload);
         let id = command_id.as_deref().unwrap_or_default().into();
         let result = CommandResult::not_ok(id, CommandStatus::Rejected, reason.clone());
@@ -155,7 +157,8 @@ impl Commands {
         if let Some(id) = command_id {
             answer["command_id"] = id.into();
         }
-        reply(&answer, result.error)
+        let too_many = matches!(refusal, Refusal::TooMany(_));
+        reply(&answer, if too_many { Some(TOO_MANY.to_owned()) } else { result.error })
     }
 
     fn bury(&self, request: &Request, protocol: Protocol, reason: &str) {

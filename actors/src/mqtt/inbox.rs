@@ -15,9 +15,12 @@ use paho_mqtt as mqtt;
 /// Larger requests aren't taken: a command is a few hundred bytes.
 pub(super) const MAX_REQUEST: usize = 256 * 1024;
 
+/// Bytes that may wait here, with what each message takes beside its payload.
+const ROOM: usize = 4 << 20;
+const OVERHEAD: usize = 512;
+
 /// Where Paho's threads put what arrives.
 pub(super) struct Inbox {
-    capacity: usize,
     state: Mutex<Found>,
     waker: AtomicWaker,
 }
@@ -27,6 +30,8 @@ pub(super) struct Inbox {
 pub(super) struct Found {
     /// Messages, in the order in which they arrived.
     pub(super) messages: VecDeque<Message>,
+    /// What they take.
+    bytes: usize,
     /// Messages that found the inbox full, or were too large for it.
     pub(super) missed: u64,
     /// Why the connection is no more.
@@ -34,8 +39,8 @@ pub(super) struct Found {
 }
 
 impl Inbox {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, state: Mutex::default(), waker: AtomicWaker::new() }
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), waker: AtomicWaker::new() }
     }
 
     fn change(&self, change: impl FnOnce(&mut Found)) {
@@ -45,7 +50,9 @@ impl Inbox {
 
     pub(super) fn arrived(&self, message: Message) {
         self.change(|state| {
-            if state.messages.len() < self.capacity && message.payload().len() <= MAX_REQUEST {
+            let length = message.payload().len();
+            if length <= MAX_REQUEST && state.bytes + length + OVERHEAD <= ROOM {
+                state.bytes += length + OVERHEAD;
                 state.messages.push_back(message);
             } else {
                 state.missed += 1;
@@ -75,19 +82,20 @@ mod tests {
 
     #[test]
     fn a_full_inbox_counts_what_it_does_not_take() {
-        let inbox = Inbox::new(2);
-        for _ in 0..3 {
-            inbox.arrived(Message::new("t", "x", 1));
-        }
+        let inbox = Inbox::new();
         inbox.arrived(Message::new("t", vec![0; MAX_REQUEST + 1], 1));
+        for _ in 0..10_000 {
+            inbox.arrived(Message::new("t", vec![0; 1000], 1));
+        }
         let found = inbox.poll(&Context::from_waker(Waker::noop()));
-        assert_eq!((found.messages.len(), found.missed), (2, 2));
+        let kept = found.messages.len();
+        assert_eq!((kept, found.missed), (ROOM / 1512, 10_001 - kept as u64));
         assert!(inbox.poll(&Context::from_waker(Waker::noop())).messages.is_empty());
     }
 
     #[test]
     fn the_first_reason_of_a_loss_stands() {
-        let inbox = Inbox::new(2);
+        let inbox = Inbox::new();
         inbox.lost("said by the broker".to_owned());
         inbox.lost("closed".to_owned());
         let found = inbox.poll(&Context::from_waker(Waker::noop()));

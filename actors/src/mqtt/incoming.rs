@@ -4,13 +4,14 @@
 //! where none is named nothing is published, and the caller finds the result among the device's events.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, Stream, future::BoxFuture, stream::FuturesUnordered};
 use mqtt::{Message, MessageBuilder, Properties, PropertyCode};
 use paho_mqtt as mqtt;
 use serde_json::json;
@@ -89,6 +90,8 @@ pub(super) struct Requests {
     routes: Arc<dyn CommandRoutes>,
     answering: Answering,
     pending: FuturesUnordered<BoxFuture<'static, (Option<ReplyTo>, Reply)>>,
+    /// Answers that were there at once.
+    ready: VecDeque<(Option<ReplyTo>, Reply)>,
 }
 
 impl Requests {
@@ -98,25 +101,27 @@ impl Requests {
         routes: Arc<dyn CommandRoutes>,
         answering: Answering,
     ) -> Self {
-        Self { session, max, routes, answering, pending: FuturesUnordered::new() }
+        let (pending, ready) = (FuturesUnordered::new(), VecDeque::new());
+        Self { session, max, routes, answering, pending, ready }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.ready.len()
     }
 
-    /// Takes a message in. Requests are begun in the order in which they arrived.
+    /// Takes a message in. Requests are begun in the order in which they arrived. Whoever answers refuses
+    /// what is too much, with all that its sender and others must hear; one that doesn't is refused here.
     pub(super) fn take(&mut self, message: &Message, stopping: bool) -> Taken {
         let Some((device_id, verb)) = self.routes.command(message.topic()) else { return Taken::Foreign };
         if message.retained() {
             return Taken::Stale;
         }
         let reply_to = ReplyTo::of(message);
-        if stopping || self.pending.len() >= self.max {
-            let reason = if stopping { "the gateway is stopping" } else { "too many requests at a time" };
-            return Taken::Refused(reply_to.map(|to| Answer::refusal(to, reason)));
+        let refused = |to: Option<ReplyTo>, reason| Taken::Refused(to.map(|to| Answer::refusal(to, reason)));
+        if stopping {
+            return refused(reply_to, "the gateway is stopping");
         }
-        let answer = (self.answering)(Request {
+        let mut answer = (self.answering)(Request {
             session: Arc::clone(&self.session),
             topic: message.topic().into(),
             device_id,
@@ -124,25 +129,34 @@ impl Requests {
             payload: Bytes::copy_from_slice(message.payload()),
             wants_reply: reply_to.is_some(),
         });
-        self.pending.push(Box::pin(async move { (reply_to, answer.await) }));
+        match answer.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(reply) => self.ready.push_back((reply_to, reply)),
+            Poll::Pending if self.pending.len() >= self.max => {
+                return refused(reply_to, "too many requests at a time");
+            }
+            Poll::Pending => self.pending.push(Box::pin(async move { (reply_to, answer.await) })),
+        }
         Taken::Pending
     }
 
     /// The next answer that is there and wanted.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Answer> {
-        while let Poll::Ready(Some((to, reply))) = Pin::new(&mut self.pending).poll_next(cx) {
-            if let Some(to) = to {
-                return Some(Answer { to, payload: reply.payload });
+        loop {
+            let next = self
+                .ready
+                .pop_front()
+                .map_or_else(|| Pin::new(&mut self.pending).poll_next(cx), |ready| Poll::Ready(Some(ready)));
+            match next {
+                Poll::Ready(Some((Some(to), reply))) => return Some(Answer { to, payload: reply.payload }),
+                Poll::Ready(Some((None, _))) => {}
+                Poll::Ready(None) | Poll::Pending => return None,
             }
         }
-        None
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use super::*;
 
     struct Routes;

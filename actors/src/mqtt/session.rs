@@ -153,7 +153,7 @@ impl Opener<'_> {
     async fn attempt(&self, v5: bool, will: &Will) -> Result<Result<Connected, Failed>, ConnectError> {
         let (settings, server) = (&self.parts.settings, self.server);
         let limit = settings.connect_timeout;
-        let inbox = Arc::new(Inbox::new(settings.commands.max_pending.saturating_mul(2)));
+        let inbox = Arc::new(Inbox::new());
         let stream = server.connect(limit).await?;
         let relay = Relay::start(stream, server.needs_name(), limit, Arc::clone(&inbox));
         let relay = relay.map_err(|error| self.broken(&error))?;

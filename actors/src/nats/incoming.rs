@@ -1,14 +1,14 @@
 //! Requests that come by NATS: each is answered to whoever asks, and a storm of them is refused.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc, task::Poll};
 
 use bifrost_model::Timestamp;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::BoxFuture, poll, stream};
 use nats::{Client, HeaderMap, Message, Subject, Subscriber};
 use serde_json::json;
 
-use crate::broker::{Answering, CommandRoutes, Reply, Request};
+use crate::broker::{Answering, CommandRoutes, Reply, Request, TOO_MANY};
 
 /// Answers requests.
 pub(super) struct Incoming {
@@ -37,23 +37,34 @@ impl Incoming {
     pub(super) async fn take_all(self: Rc<Self>, subscribers: Vec<Subscriber>) {
         let mut requests = stream::select_all(subscribers);
         while let Some(message) = requests.next().await {
-            if self.pending.get() < self.max_pending {
-                self.answer(message);
-            } else {
-                self.turn_away(message).await;
-            }
+            self.take(message).await;
         }
     }
 
-    fn answer(&self, message: Message) {
+    /// Whoever answers refuses what is too much, with all that its sender and others must hear; one that
+    /// doesn't is refused here.
+    async fn take(&self, message: Message) {
+        let mut answer = (self.answering)(self.request(&message));
+        match poll!(&mut answer) {
+            Poll::Ready(reply) => {
+                let count = if is_too_many(&reply) { &self.turned_away } else { &self.answered };
+                count.set(count.get() + 1);
+                send(&self.client, message.reply, reply).await;
+            }
+            Poll::Pending if self.pending.get() >= self.max_pending => self.turn_away(message).await,
+            Poll::Pending => self.await_answer(answer, message.reply),
+        }
+    }
+
+    fn await_answer(&self, answer: BoxFuture<'static, Reply>, to: Option<Subject>) {
         self.pending.set(self.pending.get() + 1);
         self.answered.set(self.answered.get() + 1);
-        let pending = Pending(Rc::clone(&self.pending));
-        let (answer, client) = ((self.answering)(self.request(&message)), self.client.clone());
+        let (pending, client) = (Pending(Rc::clone(&self.pending)), self.client.clone());
         actix_rt::spawn(async move {
             let reply = answer.await;
-            send(&client, message.reply, reply).await;
+            // As soon as whoever answers takes the next.
             drop(pending);
+            send(&client, to, reply).await;
         });
     }
 
@@ -73,8 +84,7 @@ impl Incoming {
         self.turned_away.set(self.turned_away.get() + 1);
         let error = format!("{} requests are being answered already; send it again later", self.max_pending);
         let payload = json!({ "status": "rejected", "error": error, "timestamp": Timestamp::now() });
-        let reply =
-            Reply { payload: Bytes::from(payload.to_string()), error: Some("too many requests".to_owned()) };
+        let reply = Reply { payload: Bytes::from(payload.to_string()), error: Some(TOO_MANY.to_owned()) };
         send(&self.client, message.reply, reply).await;
     }
 }
@@ -92,8 +102,12 @@ async fn send(client: &Client, to: Option<Subject>, reply: Reply) {
     }
 }
 
+fn is_too_many(reply: &Reply) -> bool {
+    reply.error.as_deref() == Some(TOO_MANY)
+}
+
 fn error_headers(error: &str) -> HeaderMap {
-    let code = if error == "too many requests" { "429" } else { "400" };
+    let code = if error == TOO_MANY { "429" } else { "400" };
     let mut headers = HeaderMap::new();
     // A header's value is one line.
     headers.insert("Nats-Service-Error", error.replace(['\r', '\n'], " "));
