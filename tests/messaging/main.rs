@@ -21,3 +21,4 @@ mod kill;
 mod network;
 mod outage;
 mod plant;
+mod commands;
