@@ -10,11 +10,12 @@ use std::{
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture,
 };
-use bifrost_model::{DeviceTags, Event, Severity};
+use bifrost_model::{DeviceTags, Event, Severity, Timestamp};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::{
+    age::Age,
     disk::Disk,
     flow::{Budget, Flow},
     losses::Losses,
@@ -130,6 +131,7 @@ pub(super) struct Spool {
     pub(super) pumping: bool,
     pub(super) losses: Losses,
     pub(super) disk: DiskState,
+    pub(super) age: Age,
     next_expiry: Instant,
     pub(super) leaving: Option<Instant>,
 }
@@ -158,6 +160,7 @@ impl Spool {
             pumping: false,
             losses,
             disk,
+            age: Age::new(parts.settings.max_age, now),
             next_expiry: now + EXPIRE,
             leaving: None,
             parts,
@@ -251,9 +254,10 @@ impl Spool {
         }
         self.flow.look(!self.outbox.is_idle(), now);
         self.losses.look_after(now);
+        self.age.look(Timestamp::now(), now);
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRE;
-            self.expire(ctx);
+            self.expire(now, ctx);
         }
         self.release(ctx);
         self.bound_memory(now);

@@ -4,6 +4,7 @@
 //! who carries its messages attaches ([`crate::broker::Attach`]).
 
 mod actor;
+mod age;
 mod disk;
 mod farewell;
 mod flow;

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
-use bifrost_model::{Severity, Timestamp};
+use bifrost_model::Severity;
 use tokio::time::Instant;
 
 use super::{
@@ -428,9 +428,8 @@ impl Spool {
     }
 
     /// Drops what is older than it may be.
-    pub(super) fn expire(&mut self, ctx: &mut Context<Self>) {
-        let age = i64::try_from(self.parts.settings.max_age.as_micros()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(age));
+    pub(super) fn expire(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        let before = self.age.limit(now);
         let expiring = self.disk.disk.run(move |store| {
             let dropped = store.expire(before)?;
             Ok((dropped, store.stats()))
