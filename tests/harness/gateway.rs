@@ -60,7 +60,13 @@ impl Site {
     /// Starts the gateway and waits until it is ready and every device has its actor.
     #[track_caller]
     pub(crate) fn start(self: &Arc<Self>) -> Gateway {
-        let mut process = self.launch();
+        self.start_in(&[])
+    }
+
+    /// The same in this environment.
+    #[track_caller]
+    pub(crate) fn start_in(self: &Arc<Self>, environment: &[(&str, &str)]) -> Gateway {
+        let mut process = self.launch_in(environment);
         let hello = process.error_line("`gateway runs`", |line| line.contains(r#""gateway runs""#));
         let url = serde_json::from_str::<Value>(&hello).unwrap()["url"].as_str().unwrap().to_owned();
         let gateway = Gateway { _site: Arc::clone(self), process, url };
@@ -74,7 +80,11 @@ impl Site {
 
     /// Starts the gateway without waiting for anything.
     pub(crate) fn launch(&self) -> Process {
-        Process::bifrost(&["run", "--config", self.config().to_str().unwrap()])
+        self.launch_in(&[])
+    }
+
+    fn launch_in(&self, environment: &[(&str, &str)]) -> Process {
+        Process::bifrost_in(environment, &["run", "--config", self.config().to_str().unwrap()])
     }
 }
 

@@ -36,7 +36,13 @@ impl Process {
 
     /// The binary under test, in an environment of its own.
     pub(crate) fn bifrost(args: &[&str]) -> Self {
-        Self::start(Command::new(env!("CARGO_BIN_EXE_bifrost")).args(args).env_clear())
+        Self::bifrost_in(&[], args)
+    }
+
+    /// The same in this environment, and no other.
+    pub(crate) fn bifrost_in(environment: &[(&str, &str)], args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bifrost"));
+        Self::start(command.args(args).env_clear().envs(environment.iter().copied()))
     }
 
     /// A program that `make test` provides.

@@ -15,6 +15,8 @@ mod harness;
 mod brokers;
 
 mod bench;
+mod clock;
+mod cluster;
 mod delivery;
 mod disk;
 mod kill;
