@@ -18,6 +18,7 @@ use super::{
     age::Age,
     disk::Disk,
     flow::{Budget, Flow},
+    gaps::Gaps,
     losses::Losses,
     messages::{ReportSpool, SpoolDesk, SpoolReport},
     outbox::{Outbox, Window, is_kept},
@@ -65,8 +66,18 @@ pub(crate) struct Parts {
     pub(crate) diagnose: Option<(Duration, Diagnose)>,
     pub(crate) events: EventSink,
     pub(crate) metrics: Arc<Metrics>,
-    /// What an incarnation that failed had in memory.
-    pub(crate) legacy: Arc<Mutex<Vec<Arc<Outgoing>>>>,
+    /// What the incarnation before had in memory.
+    pub(crate) legacy: Arc<Mutex<Legacy>>,
+}
+
+/// What one incarnation leaves to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Legacy {
+    messages: Vec<Arc<Outgoing>>,
+    gaps: Gaps,
+    losses: Option<Losses>,
+    /// For which there is an alarm.
+    disk_error: Option<String>,
 }
 
 /// How to build a spool.
@@ -130,6 +141,7 @@ pub(super) struct Spool {
     descriptions: VecDeque<Arc<DeviceTags>>,
     pub(super) pumping: bool,
     pub(super) losses: Losses,
+    gaps: Gaps,
     pub(super) disk: DiskState,
     pub(super) age: Age,
     next_expiry: Instant,
@@ -137,12 +149,15 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    fn new(parts: Parts, disk: DiskState, addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>)) -> Self {
+    fn new(parts: Parts, mut disk: DiskState, addresses: (Tenancy<SpoolPorts>, Tenancy<SpoolDesk>)) -> Self {
         let now = Instant::now();
         let metrics = parts.metrics.session(&parts.session);
-        let losses = Losses::new(Arc::clone(&parts.session), parts.events.clone(), metrics.dropped.clone());
+        let left = std::mem::take(&mut *parts.legacy.lock().unwrap_or_else(PoisonError::into_inner));
+        let new = || Losses::new(Arc::clone(&parts.session), parts.events.clone(), metrics.dropped.clone());
+        let losses = left.losses.unwrap_or_else(new);
+        disk.error = left.disk_error;
         let mut outbox = Outbox::default();
-        outbox.unspill(std::mem::take(&mut *parts.legacy.lock().unwrap_or_else(PoisonError::into_inner)));
+        outbox.unspill(left.messages);
         Self {
             _addresses: addresses,
             metrics,
@@ -159,6 +174,7 @@ impl Spool {
             descriptions: VecDeque::new(),
             pumping: false,
             losses,
+            gaps: left.gaps,
             disk,
             age: Age::new(parts.settings.max_age, now),
             next_expiry: now + EXPIRE,
@@ -192,6 +208,7 @@ impl Spool {
             News::Scan(batch) => {
                 let mut encoded = std::mem::take(&mut self.encoded);
                 self.encoder.scan(&batch, &mut encoded);
+                self.expect(batch.device.device_id(), batch.seq);
                 encoded.drain(..).for_each(|message| self.accept(message));
                 self.encoded = encoded;
             }
@@ -206,17 +223,28 @@ impl Spool {
             News::Described(tags) => self.describe(tags),
             News::Forgotten(id) => {
                 self.devices.remove(&id);
+                self.gaps.forget(&id);
                 self.descriptions.retain(|tags| *tags.device_id() != id);
                 let message = self.encoder.forget(&id);
                 message.into_iter().for_each(|message| self.outbox.push(Arc::new(message), None));
             }
             News::Missed(count) => {
+                self.gaps.missed(count);
                 let dropped = Dropped { messages: count, ..Default::default() };
                 let reason = "this broker's thread was too busy to take them (limits.broker_mailbox)";
                 self.losses.count(dropped, reason, Instant::now());
             }
             // Each scan goes out once; a status is told as an event too.
             News::LastKnown(_) | News::Status(_) => {}
+        }
+    }
+
+    /// Takes account of scans before this one that never came, if they would have been sent.
+    fn expect(&mut self, device: &Arc<str>, seq: u64) {
+        let Some(missing) = self.gaps.scan(device, seq) else { return };
+        if self.encoder.publishes(device) {
+            let reason = "they were read while the spool or the router was rebuilt, or had no time";
+            self.losses.count(missing, reason, Instant::now());
         }
     }
 
@@ -327,11 +355,16 @@ impl Actor for Spool {
 }
 
 impl Drop for Spool {
-    /// What was in memory goes to the next incarnation.
+    /// What was in memory, and what is known of losses, goes to the next incarnation.
     fn drop(&mut self) {
-        let mut left = self.disk.take_waiting();
-        left.extend(self.outbox.take_everything());
-        self.parts.legacy.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
+        let mut messages = self.disk.take_waiting();
+        messages.extend(self.outbox.take_everything());
+        *self.parts.legacy.lock().unwrap_or_else(PoisonError::into_inner) = Legacy {
+            messages,
+            gaps: std::mem::take(&mut self.gaps),
+            losses: Some(self.losses.clone()),
+            disk_error: self.disk.error.take(),
+        };
         if let Some(router) = self.router.take() {
             router.unsubscribe.do_send(crate::router::Unsubscribe(self.subscription));
         }

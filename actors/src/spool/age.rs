@@ -76,12 +76,12 @@ mod tests {
     const HOUR: i64 = 3600 * 1_000_000;
 
     fn minutes(count: u64) -> Duration {
-        Duration::from_secs(60 * count)
+        Duration::from_mins(count)
     }
 
     /// Looks at a clock that is so far off, at these minutes, and answers the limit then.
     fn limits(age: &mut Age, begin: Instant, course: &[(u64, i64)]) -> Vec<i64> {
-        let shown = |minute: u64, off: i64| Timestamp::from_micros(minute as i64 * 60_000_000 + off);
+        let shown = |minute: u64, off: i64| Timestamp::from_micros(minute.cast_signed() * 60_000_000 + off);
         let limits = course.iter().map(|(minute, off)| {
             let now = begin + minutes(*minute);
             age.look(shown(*minute, *off), now);
@@ -119,7 +119,7 @@ mod tests {
     async fn a_clock_that_is_set_all_the_time_costs_no_more_memory() {
         let begin = Instant::now();
         let mut age = Age::new(minutes(1_000_000), begin);
-        let course: Vec<_> = (0..1000).map(|minute| (minute, -HOUR * (minute as i64 % 7))).collect();
+        let course: Vec<_> = (0..1000).map(|minute| (minute, -HOUR * (minute.cast_signed() % 7))).collect();
         limits(&mut age, begin, &course);
         assert!(age.settings.len() <= MOST);
         assert_eq!(age.settings.iter().map(|setting| setting.at_begin).min(), Some(-6 * HOUR));

@@ -30,6 +30,11 @@ impl Dropped {
         Self { messages: messages.len() as u64, values, device_ranges: ranges.into_list(), truncated }
     }
 
+    /// Whether there is nothing to tell.
+    fn is_nothing(&self) -> bool {
+        self.messages == 0 && self.device_ranges.is_empty()
+    }
+
     /// These too.
     pub(super) fn merge(&mut self, other: Self) {
         let mut ranges = Ranges::new(NAMED_RANGES);
@@ -52,6 +57,7 @@ pub struct LastDrop {
 }
 
 /// Counts what is lost, and tells of it.
+#[derive(Debug, Clone)]
 pub(super) struct Losses {
     session: Arc<str>,
     events: EventSink,
@@ -85,7 +91,7 @@ impl Losses {
 
     /// Takes account of a loss.
     pub(super) fn count(&mut self, dropped: Dropped, reason: &str, now: Instant) {
-        if dropped.messages == 0 {
+        if dropped.is_nothing() {
             return;
         }
         self.messages += dropped.messages;
@@ -112,7 +118,7 @@ impl Losses {
     /// Regularly: tells what was gathered, and clears the alarm when all is calm.
     pub(super) fn look_after(&mut self, now: Instant) {
         let due = self.told_at.is_none_or(|at| now.duration_since(at) >= GATHER);
-        if due && self.untold.messages > 0 {
+        if due && !self.untold.is_nothing() {
             self.told_at = Some(now);
             self.tell();
         }

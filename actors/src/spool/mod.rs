@@ -8,6 +8,7 @@ mod age;
 mod disk;
 mod farewell;
 mod flow;
+mod gaps;
 mod losses;
 mod messages;
 mod outbox;

@@ -88,6 +88,11 @@ impl Encoder {
         self.devices.get(tags.device_id()).is_some_and(|device| Arc::ptr_eq(&device.tags, tags))
     }
 
+    /// Whether anything of this device is published, as far as its tags were seen.
+    pub fn publishes(&self, device_id: &str) -> bool {
+        self.devices.get(device_id).is_some_and(Device::is_published)
+    }
+
     /// Adds the messages of a scan, oldest first: before those of the scan itself, values of earlier scans
     /// that downsampling held back until now, with their own scan's number and time.
     pub fn scan(&mut self, batch: &TagBatch, out: &mut Vec<Outgoing>) {
