@@ -13,10 +13,10 @@ use serde_json::json;
 use crate::{
     brokers::{Mosquitto, MqttWatcher, Network, Publication, TcpProxy, mqtt_publish},
     harness::{Gateway, Site, until_true},
-    plant::{Plant, await_all, await_empty, await_spool, cloud, is_scan, messaging, scans},
+    plant::{Plant, await_all, await_empty, await_spool, cloud, is_scan, messaging, scans, spool},
 };
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A gateway's clock, which tests move; what counts elapsed time isn't moved, as on a real machine.
 struct Clock(PathBuf);
@@ -88,12 +88,14 @@ fn a_clock_that_jumps_makes_nothing_too_old_and_nothing_lost() {
     await_scans(&gateway, &plant, 20);
     // … and during an outage, for longer than it takes until the spool looks for what is too old.
     network.set(Network::Refusing);
-    let outage = await_spool(&gateway, "a spool on disk", |spool| spool["depth"]["disk_messages"] != 0);
+    await_spool(&gateway, "a spool on disk", |spool| spool["depth"]["disk_messages"] != 0);
+    await_scans(&gateway, &plant, 20);
+    let outage = spool(&gateway);
     for ahead in [HOUR, Duration::ZERO, HOUR] {
         clock.set(ahead);
         await_scans(&gateway, &plant, 110);
     }
-    let now = crate::plant::spool(&gateway);
+    let now = spool(&gateway);
     assert_eq!((&now["oldest"], &now["dropped"]["messages"]), (&outage["oldest"], &json!(0)), "{now:#}");
     network.set(Network::Passing);
     await_spool(&gateway, "live again", |spool| spool["state"] == "live");
@@ -125,7 +127,7 @@ fn a_command_expires_by_the_clock_that_is_set_now() {
             watcher.find("an answer", |heard| heard.topic() == "answers" && heard.json()["command_id"] == id);
         answer.json()["status"].as_str().unwrap().to_owned()
     };
-    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let minutes = |count: u64| Duration::from_mins(count);
     assert_eq!(command("now", minutes(5)), "ok");
     clock.set(HOUR);
     assert_eq!(command("an hour late", minutes(5)), "expired");

@@ -111,7 +111,7 @@ fn told(watcher: &MqttWatcher) -> Skips {
 #[track_caller]
 fn assert_only_short_tails(course: &Course, watcher: &MqttWatcher, last: &Numbers, telemetry_ms: u64) {
     let (mut arrived, told) = (arrived(&scans(watcher)), told(watcher));
-    let mut lost = Numbers::new();
+    let mut missing = Numbers::new();
     for (id, last) in last {
         let skips = course.skips.get(id).cloned().unwrap_or_default();
         let there = arrived.remove(id).unwrap_or_default();
@@ -126,7 +126,7 @@ fn assert_only_short_tails(course: &Course, watcher: &MqttWatcher, last: &Number
                 (to - from) * POLL < window,
                 "{id}: {from}..={to} was lost, {window} ms could be under way"
             );
-            *lost.entry(id.clone()).or_default() += to + 1 - from;
+            *missing.entry(id.clone()).or_default() += to + 1 - from;
         }
         assert!(
             skips.iter().all(|(from, to)| there.range(from..=to).next().is_none()),
@@ -134,7 +134,7 @@ fn assert_only_short_tails(course: &Course, watcher: &MqttWatcher, last: &Number
         );
         assert_told(id, &skips, told.get(id).map_or(&[], Vec::as_slice), &there);
     }
-    println!("lost in {KILLS} kills: {lost:?} of {last:?}");
+    println!("lost in {KILLS} kills: {missing:?} of {last:?}");
 }
 
 /// An event is on disk before the scans behind it: who got one of those, was told.

@@ -14,13 +14,15 @@ mod harness;
 #[path = "../harness/brokers/mod.rs"]
 mod brokers;
 
+mod account;
 mod bench;
 mod clock;
 mod cluster;
+mod commands;
 mod delivery;
 mod disk;
 mod kill;
 mod network;
 mod outage;
 mod plant;
-mod commands;
+mod restarts;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long the broker is away.
-const OUTAGE: Duration = Duration::from_secs(60);
+const OUTAGE: Duration = Duration::from_mins(1);
 /// Values per second from disk: slowly enough that live messages are seen to go first.
 const REPLAY_RATE: usize = 50_000;
 

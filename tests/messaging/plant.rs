@@ -175,7 +175,7 @@ pub(crate) fn holes(there: &BTreeSet<u64>, last: u64) -> Vec<(u64, u64)> {
 fn missing(scans: &[Scan], last: &Numbers) -> BTreeMap<String, Vec<(u64, u64)>> {
     let mut arrived = arrived(scans);
     let missing =
-        last.iter().map(|(id, last)| (id.clone(), holes(&arrived.entry(id.clone()).or_default(), *last)));
+        last.iter().map(|(id, last)| (id.clone(), holes(arrived.entry(id.clone()).or_default(), *last)));
     missing.filter(|(_, holes)| !holes.is_empty()).collect()
 }
 
