@@ -32,7 +32,7 @@ impl Spool {
                     actor.losses.tell_all(Instant::now());
                 }
                 Err(error) => {
-                    tracing::error!(session = &*actor.parts.session, %error, "the spool couldn't be closed")
+                    tracing::error!(session = &*actor.parts.session, %error, "the spool couldn't be closed");
                 }
             }
             ctx.stop();

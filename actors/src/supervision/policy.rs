@@ -151,7 +151,7 @@ impl Default for SupervisionSettings {
                 initial_delay: Duration::from_millis(200),
                 beyond: Beyond::Park,
                 parked_retry: Duration::from_secs(10),
-                start_timeout: Duration::from_secs(60),
+                start_timeout: Duration::from_mins(1),
                 ..CORE
             },
         }
