@@ -23,7 +23,7 @@ use super::{
     messages::{ReportSpool, SpoolDesk, SpoolReport},
     outbox::{Outbox, Window, is_kept},
     settings::{Mode, SpoolSettings},
-    store::{Dropped, SetAside, StoreSettings},
+    store::{Dropped, Pending, SetAside, StoreSettings},
     writer::DiskState,
 };
 use crate::{
@@ -101,14 +101,14 @@ async fn build(parts: Parts, capacity: usize) -> Result<Child, String> {
     let (disk, stats, set_aside) = Disk::open(parts.folder.clone(), settings).await?;
     Ok(Child::new(capacity, |ctx| {
         let address = ctx.address();
-        let ports = parts.ports.set(SpoolPorts {
+        let for_session = parts.ports.set(SpoolPorts {
             attach: address.clone().recipient(),
             detach: address.clone().recipient(),
             settled: address.clone().recipient(),
         });
-        let desk =
+        let for_others =
             parts.desk.set(SpoolDesk { report: address.clone().recipient(), requeue: address.recipient() });
-        let mut spool = Spool::new(parts, DiskState::new(disk, stats), (ports, desk));
+        let mut spool = Spool::new(parts, DiskState::new(disk, stats), (for_session, for_others));
         spool.tell_set_aside(&set_aside);
         spool
     }))
@@ -214,11 +214,15 @@ impl Spool {
             }
             News::Event(event) => {
                 let message = self.encoder.event(&event);
-                message.into_iter().for_each(|message| self.accept(message));
+                if let Some(message) = message {
+                    self.accept(message);
+                }
             }
             News::Alarm(alarm) => {
                 let message = self.encoder.alarm(&alarm);
-                message.into_iter().for_each(|message| self.accept(message));
+                if let Some(message) = message {
+                    self.accept(message);
+                }
             }
             News::Described(tags) => self.describe(tags),
             News::Forgotten(id) => {
@@ -226,7 +230,9 @@ impl Spool {
                 self.gaps.forget(&id);
                 self.descriptions.retain(|tags| *tags.device_id() != id);
                 let message = self.encoder.forget(&id);
-                message.into_iter().for_each(|message| self.outbox.push(Arc::new(message), None));
+                if let Some(message) = message {
+                    self.outbox.push(Arc::new(message), None);
+                }
             }
             News::Missed(count) => {
                 self.gaps.missed(count);
@@ -302,7 +308,9 @@ impl Spool {
         ctx.spawn(diagnose().into_actor(self).map(|figures, actor, ctx| {
             for (device, stats) in figures {
                 let message = actor.encoder.diagnostics(&device, "stats", &stats);
-                message.into_iter().for_each(|message| actor.outbox.push(Arc::new(message), None));
+                if let Some(message) = message {
+                    actor.outbox.push(Arc::new(message), None);
+                }
             }
             actor.pump(ctx);
         }));
@@ -479,7 +487,7 @@ impl Handler<ReportSpool> for Spool {
 
 impl Supervised for Spool {
     fn observe(&self) -> serde_json::Value {
-        serde_json::to_value(self.report(Ok(Default::default()))).unwrap_or_default()
+        serde_json::to_value(self.report(Ok(Pending::default()))).unwrap_or_default()
     }
 
     fn stop(&mut self, ctx: &mut Context<Self>) {
@@ -487,7 +495,9 @@ impl Supervised for Spool {
             self.leaving = Some(Instant::now() + FAREWELL);
             let mut held_back = Vec::new();
             self.encoder.flush(&mut held_back);
-            held_back.into_iter().for_each(|message| self.accept(message));
+            for message in held_back {
+                self.accept(message);
+            }
             self.pump(ctx);
         }
         self.finish(Instant::now(), ctx);

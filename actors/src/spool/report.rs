@@ -25,7 +25,7 @@ impl Spool {
     /// Everything but what only the disk knows, which is given.
     pub(super) fn report(&self, pending: Result<Pending, StoreError>) -> SpoolReport {
         let stats = &self.disk.stats;
-        let state = self.state();
+        let doing = self.state();
         let unknown = pending.is_err();
         let pending = pending.unwrap_or_default();
         #[expect(clippy::cast_precision_loss, reason = "a mean")]
@@ -33,7 +33,7 @@ impl Spool {
             (stats.written_values > 0).then(|| stats.written_bytes as f64 / stats.written_values as f64);
         SpoolReport {
             session: Arc::clone(&self.parts.session),
-            state,
+            state: doing,
             connected: self.carrier.is_some(),
             depth: Depth {
                 memory_messages: self.outbox.live_len() + self.disk.waiting_len(),
@@ -53,7 +53,7 @@ impl Spool {
             pending: self.join(pending.ranges),
             pending_truncated: pending.truncated || unknown,
             replay: ReplayReport {
-                active: state == SpoolState::Replaying,
+                active: doing == SpoolState::Replaying,
                 values_per_second: self.parts.settings.replay_rate,
             },
             disk_error: self.disk.error.clone(),

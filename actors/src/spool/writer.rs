@@ -29,6 +29,7 @@ const NOTE: Duration = Duration::from_secs(5);
 const RANGES: usize = 1000;
 
 /// What a spool knows of its disk.
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub(super) struct DiskState {
     pub(super) disk: Disk,
     /// For the disk before they are sent.
@@ -241,7 +242,7 @@ impl Spool {
                 appended
             });
             match appended {
-                Ok(appended) => actor.on_written(chunk, first, appended),
+                Ok(appended) => actor.on_written(chunk, first, &appended),
                 Err(error) => actor.on_not_written(chunk, first, &error),
             }
             actor.go_on(ctx);
@@ -282,7 +283,7 @@ impl Spool {
                 appended
             });
             match appended {
-                Ok(appended) => actor.on_secured(&tickets, appended),
+                Ok(appended) => actor.on_secured(&tickets, &appended),
                 Err(error) => actor.on_not_secured(&error),
             }
             actor.go_on(ctx);
@@ -290,8 +291,8 @@ impl Spool {
         true
     }
 
-    fn on_secured(&mut self, tickets: &[Ticket], appended: Appended) {
-        self.on_appended(&appended);
+    fn on_secured(&mut self, tickets: &[Ticket], appended: &Appended) {
+        self.on_appended(appended);
         let let_go = self.carrier.is_none();
         self.disk.released.extend(self.outbox.secured(appended.block, tickets, let_go));
         if let_go {
@@ -314,7 +315,9 @@ impl Spool {
     pub(super) fn passes_disk(&mut self, now: Instant) -> bool {
         let passes = self.carrier.is_some() && self.disk.refuses(now) && !self.disk.writing;
         if passes {
-            self.disk.take_waiting().into_iter().for_each(|message| self.outbox.push(message, None));
+            for message in self.disk.take_waiting() {
+                self.outbox.push(message, None);
+            }
         }
         passes
     }
@@ -335,8 +338,8 @@ impl Spool {
     }
 
     /// What was to be on disk first goes out now, unless others are to go before it; the rest waits there.
-    fn on_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, appended: Appended) {
-        self.on_appended(&appended);
+    fn on_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, appended: &Appended) {
+        self.on_appended(appended);
         let most = usize::try_from(self.parts.settings.max_memory.0 / 2).unwrap_or(usize::MAX);
         if !first || self.carrier.is_none() || self.outbox.live_bytes() > most {
             self.disk.behind = true;
@@ -357,7 +360,9 @@ impl Spool {
     fn on_not_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, error: &StoreError) {
         if matches!(error, StoreError::Full { .. }) {
             if first && self.carrier.is_some() {
-                chunk.into_iter().for_each(|message| self.outbox.push(message, None));
+                for message in chunk {
+                    self.outbox.push(message, None);
+                }
             } else {
                 let reason = "the spool is full (messaging.spool.max_bytes) and refuses what is new";
                 self.losses.count_messages(&chunk, reason, Instant::now());
@@ -366,7 +371,9 @@ impl Spool {
         }
         self.disk_fails(&error.to_string());
         if first {
-            chunk.into_iter().for_each(|message| self.outbox.push(message, None));
+            for message in chunk {
+                self.outbox.push(message, None);
+            }
         } else {
             self.outbox.unspill(chunk);
         }

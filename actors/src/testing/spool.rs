@@ -36,7 +36,7 @@ impl Plant {
         let (ports, desk, buried) = (Slot::empty(), Slot::empty(), Buried::default());
         let grave = Arc::clone(&buried);
         let shared = self.shared();
-        let parts = spool::Parts {
+        let made_of = spool::Parts {
             session: "broker".into(),
             settings: Arc::new(settings),
             folder: folder.to_owned(),
@@ -54,7 +54,7 @@ impl Plant {
             metrics: Arc::clone(&shared.metrics),
             legacy: Arc::default(),
         };
-        let added = self.universe.add("/", spool::spec(parts, Placement::Home)).await;
+        let added = self.universe.add("/", spool::spec(made_of, Placement::Home)).await;
         let path = added.unwrap_or_else(|error| panic!("spool: {error}"));
         SpoolUnderTest { path, ports, desk, buried }
     }

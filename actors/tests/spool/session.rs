@@ -110,7 +110,9 @@ impl Session {
     pub(crate) fn settle(&self, count: usize, outcome: &Outcome) {
         let mut state = self.state();
         let tickets: Vec<_> = state.out.keys().take(count).copied().collect();
-        tickets.iter().for_each(|ticket| drop(state.out.remove(ticket)));
+        for ticket in tickets {
+            drop(state.out.remove(ticket));
+        }
         drop(state);
         self.say(tickets.into_iter().map(|ticket| (ticket, outcome.clone())).collect());
     }
