@@ -7,7 +7,6 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, join_all};
-use tokio::time::timeout;
 
 use super::{Gateway, handle::BROKERS};
 use crate::{
@@ -17,13 +16,13 @@ use crate::{
     mqtt::{self, MqttSettings},
     nats::{self, NatsSettings},
     plc::{DeviceStats, ObserveDevice},
-    spool::{self, ReportSpool, SpoolDesk, SpoolSettings},
+    spool::{self, SpoolDesk, SpoolSettings},
     supervision::{AddBranch, ChildSpec, Placement, Slot, TreeError, encode_name},
 };
 
+/// Longest time that devices wait for the spools to open what they hold.
+const SPOOLS_START: Duration = Duration::from_secs(10);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// How long a new spool may take to answer before reading begins without it.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// A broker that messages go to.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,15 +60,6 @@ struct Shared {
     encoder: Arc<dyn Fn() -> Encoder + Send + Sync>,
     ports: Slot<SpoolPorts>,
     placement: Placement,
-}
-
-/// A spool that answers has sent the router its subscription: that stands in the router's mailbox before
-/// whatever a device sends later.
-async fn subscribed(spool: &Slot<SpoolDesk>) {
-    if let Some(desk) = spool.get() {
-        // Late: reading begins all the same.
-        let _ = timeout(ANSWER, desk.report.send(ReportSpool)).await;
-    }
 }
 
 impl BrokerKind {
@@ -121,8 +111,8 @@ impl BrokerKind {
 }
 
 impl Gateway {
-    /// Starts every broker's branch. Waits for the spools, which must hear of all that is read from now on,
-    /// unless one can't begin; for no session.
+    /// Starts every broker's branch. Waits until the spools hear what is read, for what is read before is
+    /// lost; their connections may take what they need.
     pub(super) async fn start_brokers(&self) -> Result<(), TreeError> {
         let mut spools = Vec::new();
         for (index, broker) in self.0.settings.brokers.iter().enumerate() {
@@ -134,8 +124,9 @@ impl Gateway {
             spools.push(self.begin(&path, spool));
             drop(tokio::spawn(self.begin(&path, session)));
         }
-        join_all(spools).await;
-        join_all(self.0.spools.values().map(subscribed)).await;
+        // One that takes longer comes later.
+        let all = tokio::spawn(join_all(spools));
+        let _ = tokio::time::timeout(SPOOLS_START, all).await;
         Ok(())
     }
 

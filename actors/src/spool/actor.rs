@@ -110,6 +110,8 @@ async fn build(parts: Parts, capacity: usize) -> Result<Child, String> {
             parts.desk.set(SpoolDesk { report: address.clone().recipient(), requeue: address.recipient() });
         let mut spool = Spool::new(parts, DiskState::new(disk, stats), (for_session, for_others));
         spool.tell_set_aside(&set_aside);
+        // Before anybody hears that it runs: what is read from then on isn't missed.
+        spool.subscribe(ctx);
         spool
     }))
 }
@@ -354,7 +356,6 @@ impl Actor for Spool {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.subscribe(ctx);
         ctx.run_interval(LOOK, Self::look_after);
         if let Some((interval, _)) = self.parts.diagnose {
             ctx.run_interval(interval, Self::diagnose);
