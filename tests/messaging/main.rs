@@ -25,4 +25,7 @@ mod kill;
 mod network;
 mod outage;
 mod plant;
+mod refusal;
 mod restarts;
+mod selection;
+mod starting;
