@@ -119,7 +119,8 @@ mod tests {
     async fn a_clock_that_is_set_all_the_time_costs_no_more_memory() {
         let begin = Instant::now();
         let mut age = Age::new(minutes(1_000_000), begin);
-        let course: Vec<_> = (0..1000).map(|minute| (minute, -HOUR * (minute.cast_signed() % 7))).collect();
+        let course: Vec<_> =
+            (0..1000_u64).map(|minute| (minute, -HOUR * (minute.cast_signed() % 7))).collect();
         limits(&mut age, begin, &course);
         assert!(age.settings.len() <= MOST);
         assert_eq!(age.settings.iter().map(|setting| setting.at_begin).min(), Some(-6 * HOUR));
