@@ -282,7 +282,7 @@ fn writes_to_one_device_are_carried_out_in_the_order_in_which_they_came() {
     let gateway = bench.start();
     let line =
         |n: u16| json!({"command_id": n.to_string(), "tag_id": "speed", "value": n, "read_back": true});
-    let lines = (1..=50).map(line).collect::<Vec<_>>().join("\n") + "\n";
+    let lines = (1..=50).map(|n| line(n).to_string()).collect::<Vec<_>>().join("\n") + "\n";
     pour(&bench.broker, &lines);
     let is_answer = |heard: &Heard| heard.topic() == "answers";
     bench.watcher.await_messages(50, is_answer);
@@ -310,7 +310,7 @@ fn in_a_storm_every_command_is_answered_and_polling_goes_on() {
     let scans = || gateway.stats("plc")["scans_total"].as_u64().unwrap();
     let before = scans();
     let line = |n: usize| json!({"command_id": format!("s{n}"), "tag_id": "speed", "value": n});
-    pour(&bench.broker, &((0..STORM).map(line).collect::<Vec<_>>().join("\n") + "\n"));
+    pour(&bench.broker, &((0..STORM).map(|n| line(n).to_string()).collect::<Vec<_>>().join("\n") + "\n"));
     let is_answer = |heard: &Heard| heard.topic() == "answers";
     until_true("all answers", || bench.watcher.count(is_answer) == STORM);
     until_true("all results", || bench.watcher.count(is_result) == STORM);

@@ -111,7 +111,7 @@ impl Session {
         let mut state = self.state();
         let tickets: Vec<_> = state.out.keys().take(count).copied().collect();
         for ticket in tickets {
-            drop(state.out.remove(ticket));
+            drop(state.out.remove(&ticket));
         }
         drop(state);
         self.say(tickets.into_iter().map(|ticket| (ticket, outcome.clone())).collect());
