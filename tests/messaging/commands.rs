@@ -266,13 +266,14 @@ fn a_retained_command_is_old_and_is_ignored() {
 }
 
 /// Publishes many commands over one connection, each with its answer's topic.
-fn pour(broker: &Mosquitto, lines: &str) {
+fn pour(broker: &Mosquitto, commands: impl Iterator<Item = Value>) {
+    let lines: Vec<_> = commands.map(|command| command.to_string()).collect();
     let port = broker.port.to_string();
     let args = ["-V", "5", "-p", &port, "-q", "1", "-t", "bifrost/commands/plant-test/plc/write", "-l"];
     let mut command = Command::new("mosquitto_pub");
     command.args(args).args(["-D", "publish", "response-topic", "answers"]).stdin(Stdio::piped());
     let mut publisher = command.spawn().unwrap();
-    publisher.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    publisher.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
     assert!(publisher.wait().unwrap().success());
 }
 
@@ -282,8 +283,7 @@ fn writes_to_one_device_are_carried_out_in_the_order_in_which_they_came() {
     let gateway = bench.start();
     let line =
         |n: u16| json!({"command_id": n.to_string(), "tag_id": "speed", "value": n, "read_back": true});
-    let lines = (1..=50).map(|n| line(n).to_string()).collect::<Vec<_>>().join("\n") + "\n";
-    pour(&bench.broker, &lines);
+    pour(&bench.broker, (1..=50).map(line));
     let is_answer = |heard: &Heard| heard.topic() == "answers";
     bench.watcher.await_messages(50, is_answer);
     let answers: Vec<_> =
@@ -310,7 +310,7 @@ fn in_a_storm_every_command_is_answered_and_polling_goes_on() {
     let scans = || gateway.stats("plc")["scans_total"].as_u64().unwrap();
     let before = scans();
     let line = |n: usize| json!({"command_id": format!("s{n}"), "tag_id": "speed", "value": n});
-    pour(&bench.broker, &((0..STORM).map(|n| line(n).to_string()).collect::<Vec<_>>().join("\n") + "\n"));
+    pour(&bench.broker, (0..STORM).map(line));
     let is_answer = |heard: &Heard| heard.topic() == "answers";
     until_true("all answers", || bench.watcher.count(is_answer) == STORM);
     until_true("all results", || bench.watcher.count(is_result) == STORM);

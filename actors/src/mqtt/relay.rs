@@ -201,7 +201,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let near = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
         let (broker, _) = listener.accept().await.expect("accepted");
-        let inbox = Arc::new(Inbox::new(1));
+        let inbox = Arc::new(Inbox::new());
         let limit = Duration::from_secs(10);
         let relay = Relay::start(near, tunnel, limit, Arc::clone(&inbox)).expect("a relay");
         let paho = TcpStream::connect(relay.address()).await.expect("connected");

@@ -110,9 +110,7 @@ impl Session {
     pub(crate) fn settle(&self, count: usize, outcome: &Outcome) {
         let mut state = self.state();
         let tickets: Vec<_> = state.out.keys().take(count).copied().collect();
-        for ticket in tickets {
-            drop(state.out.remove(&ticket));
-        }
+        state.out.retain(|ticket, _| !tickets.contains(ticket));
         drop(state);
         self.say(tickets.into_iter().map(|ticket| (ticket, outcome.clone())).collect());
     }
