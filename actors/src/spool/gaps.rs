@@ -43,15 +43,15 @@ impl Gaps {
 mod tests {
     use super::*;
 
-    fn named(device: &Arc<str>, from: u64, to: u64, messages: u64) -> Option<Dropped> {
-        Some(Dropped { messages, device_ranges: vec![(Arc::clone(device), from, to)], ..Dropped::default() })
+    fn named(device: &Arc<str>, from: u64, to: u64, messages: u64) -> Dropped {
+        Dropped { messages, device_ranges: vec![(Arc::clone(device), from, to)], ..Dropped::default() }
     }
 
     #[test]
     fn a_jump_names_what_lies_between_and_nothing_is_expected_of_who_is_new() {
         let (mut gaps, one, two) = (Gaps::default(), Arc::<str>::from("one"), Arc::<str>::from("two"));
         assert_eq!([gaps.scan(&one, 7), gaps.scan(&one, 8), gaps.scan(&two, 1)], [None, None, None]);
-        assert_eq!(gaps.scan(&one, 12), named(&one, 9, 11, 3));
+        assert_eq!(gaps.scan(&one, 12), Some(named(&one, 9, 11, 3)));
         assert_eq!([gaps.scan(&one, 13), gaps.scan(&two, 2)], [None, None]);
         gaps.forget("one");
         assert_eq!(gaps.scan(&one, 99), None);
@@ -62,7 +62,7 @@ mod tests {
         let (mut gaps, one) = (Gaps::default(), Arc::<str>::from("one"));
         gaps.scan(&one, 1);
         gaps.missed(4);
-        assert_eq!(gaps.scan(&one, 5), named(&one, 2, 4, 0));
-        assert_eq!(gaps.scan(&one, 9), named(&one, 6, 8, 2));
+        assert_eq!(gaps.scan(&one, 5), Some(named(&one, 2, 4, 0)));
+        assert_eq!(gaps.scan(&one, 9), Some(named(&one, 6, 8, 2)));
     }
 }

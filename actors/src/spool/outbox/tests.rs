@@ -263,3 +263,51 @@ impl Model {
         assert!(self.disk.is_empty());
     }
 }
+
+fn secured() -> (Outbox, Vec<Ticket>) {
+    let mut outbox = Outbox::default();
+    (1..=5).for_each(|seq| outbox.push(message(seq), None));
+    outbox.next(WINDOW, &mut 0);
+    let out = outbox.to_secure(usize::MAX, usize::MAX);
+    assert_eq!(numbers(&out), [1, 2, 3]);
+    (outbox, out.into_iter().map(|(ticket, _)| ticket).collect())
+}
+
+#[test]
+fn what_is_out_can_be_on_disk_too_and_is_released_when_all_of_it_is_settled() {
+    let (mut outbox, tickets) = secured();
+    outbox.settle(tickets[0], Outcome::Delivered);
+    assert_eq!(outbox.secured(7, &tickets, false), None, "two of it are still out");
+    assert!(outbox.to_secure(usize::MAX, usize::MAX).is_empty() && outbox.has_in_hand(7));
+    assert_eq!(outbox.settle(tickets[1], Outcome::Delivered).released, None);
+    assert_eq!(outbox.settle(tickets[2], Outcome::Delivered).released, Some(7));
+}
+
+#[test]
+fn what_was_settled_while_it_was_written_is_released_at_once() {
+    let (mut outbox, tickets) = secured();
+    for ticket in tickets {
+        drop(outbox.settle(ticket, Outcome::Delivered));
+    }
+    assert_eq!(outbox.secured(7, &tickets, false), Some(7));
+}
+
+#[test]
+fn what_was_recalled_while_it_was_written_waits_on_disk_alone() {
+    let (mut outbox, tickets) = secured();
+    outbox.recall();
+    assert_eq!(outbox.secured(7, &tickets, true), None);
+    assert!(!outbox.has_in_hand(7));
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [4, 5]);
+    assert!(!outbox.take_block(7, block(1..4)), "it is read again");
+}
+
+#[test]
+fn replayed_messages_leave_room_in_the_window() {
+    let mut outbox = Outbox::default();
+    outbox.take_block(1, block(1..4));
+    let window = Window { replay_messages: 2, ..WINDOW };
+    assert_eq!(numbers(&outbox.next(window, &mut 100)), [1, 2]);
+    outbox.push(message(9), None);
+    assert_eq!(numbers(&outbox.next(window, &mut 100)), [9]);
+}
