@@ -286,8 +286,8 @@ fn what_is_out_can_be_on_disk_too_and_is_released_when_all_of_it_is_settled() {
 #[test]
 fn what_was_settled_while_it_was_written_is_released_at_once() {
     let (mut outbox, tickets) = secured();
-    for ticket in tickets {
-        drop(outbox.settle(ticket, Outcome::Delivered));
+    for ticket in &tickets {
+        drop(outbox.settle(*ticket, Outcome::Delivered));
     }
     assert_eq!(outbox.secured(7, &tickets, false), Some(7));
 }
