@@ -91,7 +91,7 @@ fn a_clock_that_jumps_makes_nothing_too_old_and_nothing_lost() {
     await_spool(&gateway, "a spool on disk", |spool| spool["depth"]["disk_messages"] != 0);
     await_scans(&gateway, &plant, 20);
     let outage = spool(&gateway);
-    for ahead in [HOUR, Duration::ZERO, HOUR] {
+    for ahead in [HOUR, Duration::ZERO] {
         clock.set(ahead);
         await_scans(&gateway, &plant, 110);
     }

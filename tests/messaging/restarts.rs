@@ -9,7 +9,7 @@ use crate::{
     plant::{Plant, cloud, is_scan, messaging},
 };
 
-const RESTARTS: usize = 5;
+const RESTARTS: usize = 3;
 const DEVICES: usize = 6;
 
 /// Restarts what is at a path, and waits for the last that comes back.
