@@ -52,8 +52,6 @@ fn running_it_is_refused_with_every_key_that_this_version_cannot_honour() {
         ":11: security.encryption.enabled: ",
         ":20: security.certificates.cert_file: ",
         ":26: security.key_management.provider: ",
-        ":33: messaging.mqtt.enabled: ",
-        ":49: messaging.nats.enabled: ",
         ":63: industrial_security.encrypt_tag_data: ",
         ":67: industrial_security.protocol_encryption.modbus: ",
     ] {

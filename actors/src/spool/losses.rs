@@ -97,7 +97,10 @@ impl Losses {
         self.messages += dropped.messages;
         self.values += dropped.values;
         self.counted.inc_by(dropped.messages);
-        self.last = Some(LastDrop { reason: reason.to_owned(), at: Timestamp::now() });
+        // What only gets its name was told with its own reason.
+        if dropped.messages > 0 || self.last.is_none() {
+            self.last = Some(LastDrop { reason: reason.to_owned(), at: Timestamp::now() });
+        }
         self.lost_at = Some(now);
         self.untold.merge(dropped);
         if !self.alarmed {

@@ -87,7 +87,7 @@ fn the_id_tells_messages_of_one_scan_apart() {
         gateway.until_settled(2).await;
         let stream = context.get_stream("BIFROST_plant-a").await.unwrap();
         let last = stream.get_last_raw_message_by_subject("bifrost.telemetry.plant-a.press-1").await.unwrap();
-        assert_eq!(last.headers.get("Nats-Msg-Id").unwrap().as_str(), "gw-1-press-1-7-torque");
+        assert_eq!(last.headers.get("Nats-Msg-Id").unwrap().as_str(), "gw-1-press-1-7:torque");
         assert_eq!(stored(&context, "BIFROST_plant-a").await, 3);
     });
 }

@@ -265,17 +265,17 @@ fn values_that_were_held_back_come_with_their_own_scan_before_the_newer() {
         given,
         [
             (4711, at(0), "g-p-4711".to_owned(), r#":{"ramp":0,"flag":false}}"#),
-            (4713, at(2), "g-p-4713-4714".to_owned(), r#":{"ramp":2}}"#),
+            (4713, at(2), "g-p-4713:4714".to_owned(), r#":{"ramp":2}}"#),
             (4714, at(3), "g-p-4714".to_owned(), r#":{"flag":true}}"#),
         ]
     );
     assert!(text(&out[1]).contains(r#""seq":4713,"timestamp":"2026-01-31T12:00:02.123456Z""#));
     let ids: Vec<_> = singles.iter().map(|message| message.id("g")).collect();
-    assert_eq!(ids, ["g-p-4711-ramp", "g-p-4711-flag", "g-p-4713-ramp", "g-p-4714-flag"]);
+    assert_eq!(ids, ["g-p-4711:ramp", "g-p-4711:flag", "g-p-4713:ramp", "g-p-4714:flag"]);
     assert_eq!(encoder.counts(), Counts { passed: 4, filtered: 0, thinned_out: 3 });
     out.clear();
     encoder.flush(&mut out);
-    assert_eq!(out.iter().map(|message| message.id("g")).collect::<Vec<_>>(), ["g-p-4714-end"]);
+    assert_eq!(out.iter().map(|message| message.id("g")).collect::<Vec<_>>(), ["g-p-4714:end"]);
     assert_eq!(encoder.counts(), Counts { passed: 5, filtered: 0, thinned_out: 3 });
 }
 
