@@ -1,6 +1,6 @@
 //! What the sessions of all kinds of brokers share: messages, topics, payloads, filters, requests.
 //!
-//! Pure but for [`messages`]: knows no socket and no disk. A sink is two actors under one branch: its
+//! Pure but for its messages: knows no socket and no disk. A sink is two actors under one branch: its
 //! [spool](crate::spool) decides what is sent when and keeps what can't be, its session
 //! ([mqtt](crate::mqtt), [nats](crate::nats)) owns the connection.
 

@@ -1,6 +1,6 @@
 //! Store and forward, one for each broker session: what can't be sent now waits in memory, then on disk.
 //!
-//! [`outbox`](self) holds the rules, `store` the files; the actor between them decides when. Knows no broker:
+//! `outbox` holds the rules, `store` the files; the actor between them decides when. Knows no broker:
 //! who carries its messages attaches ([`crate::broker::Attach`]).
 
 mod actor;
