@@ -108,9 +108,13 @@ fn too_slow(time: Duration) -> Problem {
 }
 
 fn parse<T: RequestBody>(bytes: &[u8]) -> Result<T, Problem> {
-    let json = serde_json::from_slice(bytes).map_err(|error| {
+    let json: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| {
         Problem::new(Kind::MalformedJson, error.to_string()).at_position(error.line(), error.column())
     })?;
+    // Of an array serde would take the elements for the keys, in an order that nobody promises.
+    if !matches!(json, serde_json::Value::Object(_)) {
+        return Err(Problem::new(Kind::MalformedJson, "the body has to be a JSON object: {…}"));
+    }
     shape::read(json).map_err(|problems| Problem::of_keys(T::UNFIT, problems))
 }
 
@@ -130,6 +134,14 @@ mod tests {
     fn malformed_json_names_line_and_column() {
         let problem = parse::<Order>(b"{\n  \"tag_id\": yes\n}").unwrap_err();
         assert_eq!((problem.status, problem.line, problem.column), (400, Some(2), Some(13)));
+    }
+
+    #[test]
+    fn an_array_is_no_object_whatever_it_holds() {
+        for text in [&br#"["a"]"#[..], b"7", b"null", b"\"a\""] {
+            let problem = parse::<Order>(text).unwrap_err();
+            assert!(problem.detail.contains("JSON object"), "{problem}");
+        }
     }
 
     #[test]

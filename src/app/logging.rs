@@ -8,8 +8,9 @@ use crate::config::{LogFormat, LoggingSettings};
 
 /// Starts logging, and lets panics be logged too. Does nothing when logging runs already.
 pub fn start(settings: &LoggingSettings) {
-    // What the HTTP server tells of its own threads helps nobody; whoever asks for it by name gets it.
-    let quiet = format!("actix_server=warn,actix_http=off,{}", settings.level);
+    // What libraries tell of their own threads and attempts helps nobody, since their actors tell it with
+    // their names; paho would show passwords. Whoever asks for it by name gets it.
+    let quiet = format!("actix_server=warn,actix_http=off,async_nats=off,paho_mqtt=off,{}", settings.level);
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match settings.format {

@@ -101,7 +101,17 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    pub(crate) fn flaws(&self) -> Vec<Flaw> {
+    /// What can't work; `asked_for`: whether the connection is encrypted.
+    pub(crate) fn flaws(&self, asked_for: bool) -> Vec<Flaw> {
+        let named =
+            [("ca_file", &self.ca_file), ("cert_file", &self.cert_file), ("key_file", &self.key_file)];
+        if let Some((key, _)) = named.into_iter().find(|(_, file)| file.is_some())
+            && !asked_for
+        {
+            let problem =
+                "is given, but the connection isn't encrypted; write tls:// in the URL, or tls.enabled: true";
+            return vec![flaw(key, problem)];
+        }
         let alone = match (&self.cert_file, &self.key_file) {
             (Some(_), None) => Some(flaw("key_file", "is missing; a certificate needs its private key")),
             (None, Some(_)) => Some(flaw("cert_file", "is missing; a private key needs its certificate")),
@@ -122,6 +132,18 @@ pub struct Secret<'a> {
 }
 
 impl Secret<'_> {
+    /// Whether the environment variable is one. Who writes the secret itself there isn't shown it again.
+    pub(crate) fn flaw(&self, key: &str) -> Option<Flaw> {
+        let is_name = |name: &String| {
+            let mut chars = name.chars();
+            chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+                && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        let problem = "is no name of an environment variable (the value isn't shown); the secret itself \
+                       belongs into that variable, or into a file";
+        (!self.env.is_none_or(is_name)).then(|| flaw(key, problem))
+    }
+
     /// The secret, `None` where none is named, or why it can't be had.
     pub fn read(&self) -> Result<Option<String>, String> {
         if let Some(file) = self.file {

@@ -214,6 +214,14 @@ impl MqttSettings {
         std::iter::once(self.broker.as_str()).chain(self.failover.iter().map(String::as_str))
     }
 
+    /// Whether every connection is encrypted.
+    fn is_encrypted(&self) -> bool {
+        let says_so = |url: &str| {
+            ["mqtts", "ssl", "tls", "wss"].iter().any(|scheme| url.starts_with(&format!("{scheme}://")))
+        };
+        self.tls.enabled || self.urls().all(says_so)
+    }
+
     /// Where the password is.
     pub fn password(&self) -> Secret<'_> {
         Secret { file: self.password_file.as_ref(), env: self.password_env.as_ref() }
@@ -257,7 +265,8 @@ impl MqttSettings {
             flaws.push(flaw("password_env", "excludes password_file; keep one of both"));
         }
         flaws.extend(below("downsample", self.downsample.flaws()));
-        flaws.extend(below("tls", self.tls.flaws()));
+        flaws.extend(below("tls", self.tls.flaws(self.is_encrypted())));
+        flaws.extend(self.password().flaw("password_env"));
         flaws.extend(self.spool.iter().flat_map(|spool| below("spool", spool.flaws())));
         flaws
     }

@@ -246,7 +246,10 @@ impl NatsSettings {
         flaws.extend(self.login_flaws());
         flaws.extend(below("jetstream", self.jetstream.flaws()));
         flaws.extend(below("downsample", self.downsample.flaws()));
-        flaws.extend(below("tls", self.tls.flaws()));
+        let encrypted = self.tls.enabled || self.servers.iter().all(|url| url.starts_with("tls://"));
+        flaws.extend(below("tls", self.tls.flaws(encrypted)));
+        flaws.extend(self.password().flaw("password_env"));
+        flaws.extend(self.token().flaw("token_env"));
         flaws.extend(self.spool.iter().flat_map(|spool| below("spool", spool.flaws())));
         flaws
     }

@@ -111,6 +111,8 @@ impl Tree {
     pub(super) fn failed(&mut self, path: &str, reason: String, defect: bool, ctx: &mut Context<Self>) {
         let Some(node) = self.nodes.get_mut(path) else { return };
         let Some(&policy) = self.settings.policy(node.kind) else { return };
+        // One that ran for a while fails anew: a later outage is told like the first.
+        let ran = node.ran_for(policy.max_delay);
         let failures = node.fail(policy.window);
         node.last_error = Some(reason.clone());
         node.wake_waiters();
@@ -119,7 +121,7 @@ impl Tree {
             kind: node.kind,
             reason: reason.clone(),
             defect,
-            first: failures == 1,
+            first: failures == 1 || ran,
         };
         (self.notify)(notice);
         let over = failures > policy.budget as usize || node.alarmed;

@@ -50,6 +50,8 @@ pub(super) struct Node {
     pub(super) since: Timestamp,
     /// The state that began then.
     shown: ChildState,
+    /// Since when it runs, by the clock that nobody sets.
+    running_since: Option<Instant>,
     /// When it failed, within the policy's window.
     pub(super) failures: VecDeque<Instant>,
     /// Stopped by hand: rests until told otherwise, also when its branch is restarted.
@@ -74,6 +76,7 @@ impl Node {
             last_error: None,
             since: Timestamp::now(),
             shown: ChildState::Running,
+            running_since: None,
             failures: VecDeque::new(),
             held: false,
             alarmed: false,
@@ -86,6 +89,10 @@ impl Node {
 
     pub(super) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
+        match phase {
+            Phase::Running => drop(self.running_since.get_or_insert_with(Instant::now)),
+            _ => self.running_since = None,
+        }
         let state = self.state();
         if state != self.shown {
             self.shown = state;
@@ -102,6 +109,11 @@ impl Node {
             Phase::Parked => ChildState::Failed,
             Phase::Stopping(_) | Phase::Stopped => ChildState::Stopped,
         }
+    }
+
+    /// Whether it has run for at least so long.
+    pub(super) fn ran_for(&self, time: Duration) -> bool {
+        self.running_since.is_some_and(|since| since.elapsed() >= time)
     }
 
     /// Remembers a failure and answers how many fell into the window.
