@@ -27,7 +27,10 @@ pub struct CheckArgs {
 /// Checks, and tells: exit 0 when the configuration can be run, 1 when it can't.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let options = LoadOptions { syntax_only: args.syntax_only, ..LoadOptions::file(&args.config) };
-    let checked = Config::load(&options);
+    let checked = Config::load(&options).and_then(|config| {
+        let missing = if args.syntax_only { Vec::new() } else { config.unreadable_files() };
+        if missing.is_empty() { Ok(config) } else { Err(missing) }
+    });
     // Whoever reads may have closed its end; the exit code still tells.
     let _ = tell(args, &checked);
     if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

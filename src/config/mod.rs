@@ -63,6 +63,12 @@ impl Config {
         self.devices.iter().map(|device| device.tags.len()).sum()
     }
 
+    /// Files named by the configuration that sessions with brokers need and that can't be read.
+    pub fn unreadable_files(&self) -> Vec<Problem> {
+        let flaws = self.messaging.unreadable_files().into_iter();
+        flaws.map(|(key, problem)| Problem::of(format!("messaging.{key}"), problem)).collect()
+    }
+
     /// Every value outside the devices that can't work.
     fn problems(&self) -> Vec<Problem> {
         let supervision = self.supervision.validate().into_iter();

@@ -31,6 +31,23 @@ devices:
 ";
 
 #[test]
+fn a_file_that_a_brokers_session_needs_and_that_is_missing_is_told_unless_only_the_syntax_is_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.yaml");
+    let text = "gateway: {data_dir: DIR}\nmessaging: {mqtt: {broker: \"tls://a:1\", tls: {ca_file: /nowhere/ca.pem}}}\n";
+    std::fs::write(&file, text.replace("DIR", &folder.path().display().to_string())).unwrap();
+    let check = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bifrost"));
+        let output = command.arg("check").arg("--config").arg(&file).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = check(&[]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("messaging.mqtt.tls.ca_file: /nowhere/ca.pem can't be read"), "{told}");
+    assert_eq!(check(&["--syntax-only"]), (Some(0), String::new()));
+}
+
+#[test]
 fn a_good_configuration_is_one_line_and_exit_0() {
     let folder = tempfile::tempdir().unwrap();
     let file = written(folder.path(), PLANT);

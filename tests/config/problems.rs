@@ -265,6 +265,28 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
 }
 
 #[test]
+fn settings_of_brokers_that_would_do_nothing_or_harm_are_refused() {
+    for (text, key) in [
+        (
+            "messaging: {mqtt: {broker: \"mqtt://a:1\", tls: {ca_file: /x}}}",
+            "messaging.mqtt.tls.ca_file: is given, but the connection isn't encrypted",
+        ),
+        (
+            "messaging: {nats: {servers: [\"nats://a:1\"], tls: {ca_file: /x}}}",
+            "messaging.nats.tls.ca_file: is given, but the connection isn't encrypted",
+        ),
+        (
+            "messaging: {mqtt: {broker: \"tls://a:1\", password_env: \"hunter2!\"}}",
+            "messaging.mqtt.password_env: is no name of an environment variable (the value isn't shown)",
+        ),
+    ] {
+        assert_problems(&problems(text), &[key]);
+    }
+    let encrypted = "messaging: {mqtt: {broker: \"tls://a:1\", tls: {ca_file: /x}}}";
+    assert_eq!(problems(encrypted), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_turned_off_is_no_problem() {
     let text = "\
 gateway: {insecure_http: true, bind: \"::1\"}

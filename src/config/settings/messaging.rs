@@ -1,8 +1,9 @@
 //! `messaging`: brokers, and what is published where.
 
-use std::{collections::HashSet, fmt, marker::PhantomData};
+use std::{collections::HashSet, fmt, marker::PhantomData, path::PathBuf};
 
 use bifrost_actors::{
+    broker::TlsSettings,
     dead_letters::DeadLetterSettings,
     gateway::{BrokerKind, BrokerSettings},
     mqtt::MqttSettings,
@@ -72,6 +73,31 @@ impl MessagingSettings {
         mqtt.chain(nats).collect()
     }
 
+    /// Files that sessions of brokers need and that can't be read: `check` tells them, while a gateway runs
+    /// without, since a session tries again.
+    pub(crate) fn unreadable_files(&self) -> Vec<Flaw> {
+        let mqtt = self.mqtt().filter(|(_, _, broker)| broker.enabled).flat_map(|(key, _, broker)| {
+            let own = vec![(".password_file", broker.password_file.as_ref())];
+            of_tls(&broker.tls)
+                .into_iter()
+                .chain(own)
+                .filter_map(move |(name, file)| unreadable(&key, name, file))
+        });
+        let nats = self.nats().filter(|(_, _, cluster)| cluster.enabled).flat_map(|(key, _, cluster)| {
+            let own = vec![
+                (".password_file", cluster.password_file.as_ref()),
+                (".token_file", cluster.token_file.as_ref()),
+                (".nkey_file", cluster.nkey_file.as_ref()),
+                (".credentials_file", cluster.credentials_file.as_ref()),
+            ];
+            of_tls(&cluster.tls)
+                .into_iter()
+                .chain(own)
+                .filter_map(move |(name, file)| unreadable(&key, name, file))
+        });
+        mqtt.chain(nats).collect()
+    }
+
     /// Each MQTT broker with its key and its name.
     pub fn mqtt(&self) -> impl Iterator<Item = (String, String, &MqttSettings)> {
         named("mqtt", &self.mqtt, |broker| broker.name.as_deref())
@@ -81,6 +107,21 @@ impl MessagingSettings {
     pub fn nats(&self) -> impl Iterator<Item = (String, String, &NatsSettings)> {
         named("nats", &self.nats, |cluster| cluster.name.as_deref())
     }
+}
+
+fn of_tls(tls: &TlsSettings) -> Vec<(&'static str, Option<&PathBuf>)> {
+    let TlsSettings { ca_file, cert_file, key_file, .. } = tls;
+    vec![
+        (".tls.ca_file", ca_file.as_ref()),
+        (".tls.cert_file", cert_file.as_ref()),
+        (".tls.key_file", key_file.as_ref()),
+    ]
+}
+
+fn unreadable(key: &str, name: &str, file: Option<&PathBuf>) -> Option<Flaw> {
+    let file = file?;
+    let error = std::fs::File::open(file).err()?;
+    Some(flaw(format!("{key}{name}"), format!("{} can't be read: {error}", file.display())))
 }
 
 fn named<'a, T>(
