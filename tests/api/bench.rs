@@ -14,7 +14,7 @@ use bifrost::api::{
 };
 use bifrost_actors::{
     dead_letters::DeadLetterSettings,
-    gateway::{ApplyError, Changes, Gateway, GatewaySettings, LimitSettings},
+    gateway::{ApplyError, BrokerSettings, Changes, Gateway, GatewaySettings, LimitSettings},
     plc::DeviceSettings,
     supervision::{Arbiters, SupervisionSettings},
 };
@@ -94,12 +94,21 @@ impl Bench {
         settings: ApiSettings,
         devices: impl FnOnce(SocketAddr) -> Vec<Value> + Send + 'static,
     ) -> Self {
+        Self::with_brokers(settings, Vec::new(), devices)
+    }
+
+    /// The same, with these brokers.
+    pub(crate) fn with_brokers(
+        settings: ApiSettings,
+        brokers: Vec<BrokerSettings>,
+        devices: impl FnOnce(SocketAddr) -> Vec<Value> + Send + 'static,
+    ) -> Self {
         let (readiness, reload) = (Readiness::default(), Arc::<Mutex<NextReload>>::default());
         let (stop, stopped) = oneshot::channel();
         let (running, is_running) = mpsc::channel();
         let (ready, next) = (readiness.clone(), Arc::clone(&reload));
         let thread = std::thread::spawn(move || {
-            let run = run(settings, devices, ready, next, running, stopped);
+            let run = run(settings, brokers, devices, ready, next, running, stopped);
             actix::System::new().block_on(run);
         });
         let running: Running = is_running.recv_timeout(PATIENCE).expect("the gateway must start");
@@ -198,6 +207,7 @@ impl Drop for Bench {
 
 async fn run(
     settings: ApiSettings,
+    brokers: Vec<BrokerSettings>,
     devices: impl FnOnce(SocketAddr) -> Vec<Value>,
     readiness: Readiness,
     reload: Arc<Mutex<NextReload>>,
@@ -207,17 +217,18 @@ async fn run(
     let data = tempfile::tempdir().unwrap();
     let plc = PlcSettings { unit_ids: vec![1, 2], ..PlcSettings::named("press") };
     let plc = Arc::new(SimulatedPlc::bind(([127, 0, 0, 1], 0).into(), plc).unwrap());
+    let arbiters = Arbiters::start(1).with_brokers(brokers.len());
     let gateway = GatewaySettings {
         gateway_id: "gw-1".into(),
         site_id: "plant-a".into(),
         hostname: "host".into(),
-        brokers: Vec::new(),
+        brokers,
         data_dir: data.path().to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),
         dead_letters: DeadLetterSettings::default(),
     };
-    let gateway = Gateway::start(gateway, Arbiters::start(1)).await.unwrap();
+    let gateway = Gateway::start(gateway, arbiters).await.unwrap();
     let devices = devices(plc.local_addr().unwrap()).into_iter();
     let devices = devices.map(|device| serde_json::from_value(device).unwrap()).collect();
     gateway.apply(devices).await.unwrap();

@@ -4,6 +4,8 @@ use bifrost_actors::{
     broker::{CommandSettings, Kind, Outgoing, Request},
     commands::Protocol,
     dead_letters::{Bury, NewLetter},
+    gateway::{BrokerKind, BrokerSettings},
+    spool::SpoolSettings,
 };
 use bifrost_model::{TagClass, Timestamp};
 use serde_json::{Value, json};
@@ -111,7 +113,10 @@ fn letters_are_deleted_one_by_one_by_session_or_all() {
 
 #[test]
 fn a_command_that_nobody_understood_is_replayed_once_it_can_be() {
-    let bench = Bench::with(bifrost::api::ApiSettings::default(), |_| Vec::new());
+    let mqtt = serde_json::from_value(json!({"broker": "mqtt://127.0.0.1:1"})).unwrap();
+    let kind = BrokerKind::Mqtt(Box::new(mqtt));
+    let plant = BrokerSettings { name: "plant".to_owned(), kind, spool: SpoolSettings::default() };
+    let bench = Bench::with_brokers(bifrost::api::ApiSettings::default(), vec![plant], |_| Vec::new());
     let order = json!({"command_id": "c-1", "tag_id": "speed", "value": 42});
     assert_eq!(command(&bench, &order)["status"], "rejected");
     let problem = bench.post("/api/dead-letters/1/replay", &json!(null)).problem(409, "replay-refused");

@@ -373,3 +373,72 @@ fn requests_by_nats_are_answered_to_whoever_asks() {
     assert_eq!(gateway.json("/api/dead-letters")["total"], 2);
     assert!(gateway.stop().success());
 }
+
+/// What comes back is the same but for the time and the device's name.
+fn like(device: &str, answer: &Value) -> String {
+    let mut answer = answer.clone();
+    answer.as_object_mut().unwrap().remove("timestamp");
+    answer.to_string().replace(device, "…")
+}
+
+#[test]
+fn through_a_session_of_one_tenant_the_devices_of_another_are_not_there() {
+    let (broker, server, plc) = (Mosquitto::start(), NatsServer::start(Version::New), Plc::counting());
+    let filter = json!({"tenants": ["acme"], "tags": ["speed", "fixed"]});
+    let sections = json!({"messaging": {
+        "mqtt": {"broker": broker.url(), "filter": filter},
+        "nats": {"servers": [server.url()], "filter": filter}
+    }});
+    let device = |id: &str, tenant: &str| {
+        let mut device = devices(&plc)[0].clone();
+        (device["id"], device["tenant"]) = (json!(id), json!(tenant));
+        device
+    };
+    let site = Site::with(&sections, &json!([device("plc", "acme"), device("beta", "beta")]));
+    let watcher = MqttWatcher::everything(broker.port);
+    let bench = Bench { broker, plc, watcher, site };
+    let gateway = bench.start();
+    gateway.good_tags("beta");
+    let client = NatsWatcher::everything(&[server.url()]);
+    let by_nats = |device: &str, verb: &str, payload: &Value| -> Value {
+        let subject = format!("bifrost.commands.plant-test.{device}.{verb}");
+        let ask = || block_on(client.client().request(subject.clone(), payload.to_string().into())).ok();
+        let asked = until("an answer", ask);
+        let error = asked.headers.map(|headers| headers.get("Nats-Service-Error").unwrap().to_string());
+        json!([serde_json::from_slice::<Value>(&asked.payload).unwrap(), error])
+    };
+    let order = |tag: &str| json!({"command_id": "c", "tag_id": tag, "value": 7});
+    let mut asked = 0;
+    for (verb, payload) in [
+        ("write", order("speed")),
+        ("write", order("nosuch")),
+        ("read", json!({})),
+        ("read", json!({"cached": true})),
+        ("read", json!({"tag_ids": ["speed"]})),
+    ] {
+        let mut by_mqtt = |device: &str| {
+            asked += 1;
+            bench.ask(device, verb, &payload, &asked.to_string())
+        };
+        let (hidden, unknown) = (by_mqtt("beta"), by_mqtt("none"));
+        assert_eq!(like("beta", &hidden), like("none", &unknown), "{verb} {payload}");
+        assert_eq!(hidden["status"], "rejected");
+        let [hidden, unknown] = ["beta", "none"].map(|device| by_nats(device, verb, &payload));
+        assert_eq!(like("beta", &hidden[0]), like("none", &unknown[0]), "{verb} {payload}");
+        assert_eq!(hidden[1].as_str().unwrap().replace("beta", "none"), unknown[1].as_str().unwrap());
+    }
+    // Of its own device the same holds for tags.
+    let [hidden, unknown] = ["limited", "nosuch"].map(|tag| by_nats("plc", "write", &order(tag))[0].clone());
+    assert_eq!(like("limited", &hidden), like("nosuch", &unknown));
+    assert_eq!(bench.ask("plc", "read", &json!({}), "all")["count"], 2);
+    assert_eq!((bench.writes(), bench.plc.memory().holding(2)), (0, Some(1002)));
+    // An operator who has the refused ones carried out after all is refused too.
+    let letters = gateway.json("/api/dead-letters?limit=1000");
+    for letter in letters["letters"].as_array().unwrap() {
+        let path = format!("/api/dead-letters/{}/replay", letter["id"]);
+        assert_eq!(gateway.post(&path, &json!(null)).status, 409, "{letter}");
+    }
+    assert_eq!((bench.writes(), bench.plc.memory().holding(2)), (0, Some(1002)));
+    assert_eq!(bench.ask("plc", "write", &order("speed"), "ours")["status"], "ok");
+    assert_eq!(bench.plc.memory().holding(2), Some(7));
+}

@@ -23,6 +23,7 @@ pub(crate) use requests::TOO_MANY;
 pub use requests::{Answering, CommandRoutes, Reply, Request};
 pub use routes::{Routes, Texts};
 pub use segment::Dialect;
+pub(crate) use select::Selection;
 pub use settings::{CommandSettings, DownsampleSettings, FilterSettings, Secret, TlsSettings};
 
 /// Who speaks, as messages and topics say it.

@@ -1,4 +1,4 @@
-//! Which devices and tags a sink carries.
+//! Which devices and tags a sink carries, and takes commands for.
 //!
 //! Decided once for each set of tags, so that a scan costs a bit per value.
 
@@ -9,7 +9,7 @@ use super::FilterSettings;
 
 /// A filter, ready to be asked.
 #[derive(Debug)]
-pub(super) struct Selection {
+pub(crate) struct Selection {
     devices: Option<Vec<WildMatch>>,
     tags: Option<Vec<WildMatch>>,
     classes: Option<Vec<TagClass>>,
@@ -26,7 +26,8 @@ pub(super) enum Passing {
 }
 
 impl Selection {
-    pub(super) fn new(settings: &FilterSettings) -> Self {
+    /// As configured.
+    pub(crate) fn new(settings: &FilterSettings) -> Self {
         let patterns = |texts: &Option<Vec<String>>| {
             texts.as_ref().map(|texts| texts.iter().map(|text| WildMatch::new(text)).collect())
         };
@@ -40,7 +41,7 @@ impl Selection {
 
     /// Whether news of this device passes. One whose tenant isn't known passes only where tenants don't
     /// matter: a tenant's news must not reach another. The gateway's own (empty id) always pass.
-    pub(super) fn passes_device(&self, device_id: &str, tenant: Option<&str>) -> bool {
+    pub(crate) fn passes_device(&self, device_id: &str, tenant: Option<&str>) -> bool {
         let tenant =
             || self.tenants.is_none() || tenant.is_some_and(|tenant| any(self.tenants.as_ref(), tenant));
         device_id.is_empty() || (any(self.devices.as_ref(), device_id) && tenant())
@@ -64,7 +65,8 @@ impl Selection {
         }
     }
 
-    fn passes_tag(&self, tag: &TagInfo<'_>) -> bool {
+    /// Whether this tag passes, if its device does.
+    pub(crate) fn passes_tag(&self, tag: &TagInfo<'_>) -> bool {
         any(self.tags.as_ref(), tag.id)
             && self.classes.as_ref().is_none_or(|classes| classes.contains(&tag.class))
     }

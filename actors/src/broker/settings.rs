@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Flaw, flaw};
 
-/// Which tags a session carries; absent lists let everything pass. Texts may hold `*` and `?`.
+/// Which tags a session carries and takes commands for; absent lists let everything pass. Texts may hold `*`
+/// and `?`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilterSettings {

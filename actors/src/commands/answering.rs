@@ -1,7 +1,8 @@
 //! Answers what arrives through a broker: reads the payload, goes the common path, writes the reply.
 //!
 //! What can't be understood is answered as `rejected` and put into the dead letters with the reason. What is
-//! too much at a time is refused, not queued.
+//! too much at a time is refused, not queued. What a session's filter keeps back can't be asked for by it either:
+//! it is answered like what isn't there.
 
 use std::{future::ready, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Commands, Order, Origin, Protocol, ReadError, event};
 use crate::{
-    broker::{Answering, CommandSettings, Reply, Request, TOO_MANY},
+    broker::{Answering, CommandSettings, Reply, Request, Selection, TOO_MANY},
     dead_letters::{Asked, Bury, NewLetter},
     router::LastTag,
 };
@@ -23,6 +24,9 @@ use crate::{
 const MAX_PAYLOAD: usize = 64 << 10;
 /// Longest time that a read may take.
 const READ_LIMIT: Duration = Duration::from_secs(30);
+
+/// What may be reached through a session, by its name; `None`: there is no such session (any more).
+pub(crate) type FindSelection = Box<dyn Fn(&str) -> Option<Arc<Selection>> + Send + Sync>;
 
 /// Tags to read.
 #[derive(Debug, Default, Deserialize)]
@@ -91,13 +95,16 @@ impl Commands {
             let reason = format!("the payload has {length} bytes; at most {MAX_PAYLOAD} are taken");
             return Err(Refusal::NotUnderstood(reason));
         }
+        let Some(selection) = (self.0.sessions)(&request.session) else {
+            return Err(Refusal::NotNow(format!("there is no session {:?} any more", request.session)));
+        };
         let allowed = settings.enabled && (settings.write || request.verb != "write");
         match request.verb.as_str() {
             "write" | "read" if !allowed => Err(Refusal::NotNow(
                 "the configuration of this broker (commands) doesn't allow it".to_owned(),
             )),
-            "write" => self.ask_to_write(device_id, &request.payload, origin),
-            "read" => self.ask_to_read(device_id, &request.payload),
+            "write" => self.ask_to_write(&selection, device_id, &request.payload, origin),
+            "read" => self.ask_to_read(&selection, device_id, &request.payload),
             other => {
                 Err(Refusal::NotUnderstood(format!("{other:?} is no command; there are write and read")))
             }
@@ -106,6 +113,7 @@ impl Commands {
 
     fn ask_to_write(
         &self,
+        selection: &Selection,
         device_id: &str,
         payload: &Bytes,
         origin: &Origin,
@@ -115,14 +123,19 @@ impl Commands {
             return Err(Refusal::NotUnderstood(format!("command_id {error}")));
         }
         let unknown = |error: crate::router::Unknown| Refusal::NotUnderstood(error.to_string());
-        let handed = self.write(device_id, order, origin.clone()).map_err(unknown)?;
+        let handed = self.write_within(Some(selection), device_id, order, origin.clone()).map_err(unknown)?;
         Ok(handed.result().map(|result| reply(&result, result.error.clone())).boxed())
     }
 
-    fn ask_to_read(&self, device_id: &str, payload: &Bytes) -> Result<BoxFuture<'static, Reply>, Refusal> {
+    fn ask_to_read(
+        &self,
+        selection: &Arc<Selection>,
+        device_id: &str,
+        payload: &Bytes,
+    ) -> Result<BoxFuture<'static, Reply>, Refusal> {
         let blank = payload.iter().all(u8::is_ascii_whitespace);
         let order: ReadOrder = if blank { ReadOrder::default() } else { parse(payload)? };
-        let read = self.read(device_id, order.tag_ids, order.cached);
+        let read = self.read_within(Some(selection), device_id, order.tag_ids, order.cached);
         let device_id = device_id.to_owned();
         Ok(Box::pin(async move {
             match timeout(READ_LIMIT, read).await {
@@ -146,8 +159,8 @@ impl Commands {
         let (command_id, tag_id) = names(&request.payload);
         let id = command_id.as_deref().unwrap_or_default().into();
         let result = CommandResult::not_ok(id, CommandStatus::Rejected, reason.clone());
-        if request.verb != "read" {
-            let device = request.device_id.as_deref().unwrap_or_default();
+        let device = request.device_id.as_deref().unwrap_or_default();
+        if request.verb != "read" && !self.is_kept_back(&request.session, device) {
             self.0.events.record(event(device, tag_id.as_deref(), None, origin, &result));
         }
         if bury && matches!(refusal, Refusal::NotUnderstood(_)) {
@@ -159,6 +172,13 @@ impl Commands {
         }
         let too_many = matches!(refusal, Refusal::TooMany(_));
         reply(&answer, if too_many { Some(TOO_MANY.to_owned()) } else { result.error })
+    }
+
+    /// Whether a device is there, but not for this session: what is asked through it mustn't be heard by those
+    /// whose device it is, who'd take it for an answer of theirs.
+    fn is_kept_back(&self, session: &str, device_id: &str) -> bool {
+        let selection = (self.0.sessions)(session);
+        self.target(None, device_id).is_ok() && self.target(selection.as_deref(), device_id).is_err()
     }
 
     fn bury(&self, request: &Request, protocol: Protocol, reason: &str) {

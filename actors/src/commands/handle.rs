@@ -4,12 +4,13 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use actix::prelude::RecipientRequest;
 use bifrost_drivers::DeviceError;
-use bifrost_model::{CommandResult, CommandStatus, DeviceTags};
+use bifrost_model::{CommandResult, CommandStatus, DeviceTags, TagInfo};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::{Order, Origin, event};
+use super::{FindSelection, Order, Origin, event};
 use crate::{
+    broker::Selection,
     dead_letters::LettersPorts,
     plc::{DevicePorts, ReadTags, WriteTag, command_limit},
     router::{EventSink, LastTag, ReadLast, RouterPorts, Unknown},
@@ -43,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) events: EventSink,
     /// What can't be understood.
     pub(crate) letters: Slot<LettersPorts>,
+    /// What each session may reach, by its name.
+    pub(crate) sessions: FindSelection,
 }
 
 /// The one path of commands and reads; clones are cheap and may be used from any thread.
@@ -129,8 +132,19 @@ impl Commands {
     /// Hands a command to its device's actor before this returns: commands are carried out in the order of
     /// these calls. The result is told to all as an event, by the actor that decides it.
     pub fn write(&self, device_id: &str, order: Order, origin: Origin) -> Result<Handed, Unknown> {
-        let target = (self.0.find)(device_id).ok_or_else(|| Unknown::Device(device_id.to_owned()))?;
-        if target.tags.index_of(&order.tag_id).is_none() {
+        self.write_within(None, device_id, order, origin)
+    }
+
+    /// The same of those devices and tags only; the others aren't known.
+    pub(super) fn write_within(
+        &self,
+        selection: Option<&Selection>,
+        device_id: &str,
+        order: Order,
+        origin: Origin,
+    ) -> Result<Handed, Unknown> {
+        let target = self.target(selection, device_id)?;
+        if !reaches(selection, &target.tags, &order.tag_id) {
             return Err(Unknown::Tag { device: device_id.to_owned(), tag: order.tag_id });
         }
         let (command, given_id) = order.into_command();
@@ -156,41 +170,97 @@ impl Commands {
         tag_ids: Option<Vec<String>>,
         cached: bool,
     ) -> impl Future<Output = Result<Vec<LastTag>, ReadError>> + Send + use<> {
-        let target = (self.0.find)(device_id).ok_or_else(|| Unknown::Device(device_id.to_owned()));
-        let router = self.0.router.get();
+        self.read_within(None, device_id, tag_ids, cached)
+    }
+
+    /// The same of those devices and tags only; the others aren't known.
+    pub(super) fn read_within(
+        &self,
+        selection: Option<&Arc<Selection>>,
+        device_id: &str,
+        tag_ids: Option<Vec<String>>,
+        cached: bool,
+    ) -> impl Future<Output = Result<Vec<LastTag>, ReadError>> + Send + use<> {
+        let target = self.target(selection.map(AsRef::as_ref), device_id);
+        let (router, selection) = (self.0.router.get(), selection.cloned());
         async move {
-            let target = target?;
-            if cached { last(router, &target, tag_ids).await } else { now(&target, tag_ids).await }
+            let (target, selection) = (target?, selection.as_deref());
+            if cached {
+                last(router, &target, tag_ids, selection).await
+            } else {
+                now(&target, tag_ids, selection).await
+            }
         }
     }
+
+    /// A device, if it is there and the selection lets it pass.
+    pub(super) fn target(&self, selection: Option<&Selection>, device_id: &str) -> Result<Target, Unknown> {
+        let passes = |target: &Target| {
+            let tenant = target.tags.tenant();
+            selection.is_none_or(|selection| selection.passes_device(device_id, Some(tenant)))
+        };
+        let found = (self.0.find)(device_id).filter(passes);
+        found.ok_or_else(|| Unknown::Device(device_id.to_owned()))
+    }
+}
+
+/// Whether a device has this tag, as far as the selection lets that be known.
+fn reaches(selection: Option<&Selection>, tags: &DeviceTags, tag_id: &str) -> bool {
+    let tag = tags.index_of(tag_id).and_then(|index| tags.get(index));
+    tag.is_some_and(|tag| passes(selection, &tag))
+}
+
+fn passes(selection: Option<&Selection>, tag: &TagInfo<'_>) -> bool {
+    selection.is_none_or(|selection| selection.passes_tag(tag))
 }
 
 async fn last(
     router: Option<RouterPorts>,
     target: &Target,
     tag_ids: Option<Vec<String>>,
+    selection: Option<&Selection>,
 ) -> Result<Vec<LastTag>, ReadError> {
     let away = || ReadError::Away("the router".to_owned());
-    let ask = ReadLast { device_id: Arc::clone(target.tags.device_id()), tag_ids };
+    let device = target.tags.device_id();
+    let hidden = tag_ids.iter().flatten().find(|id| !reaches(selection, &target.tags, id));
+    if let Some(tag) = hidden {
+        return Err(Unknown::Tag { device: device.to_string(), tag: tag.clone() }.into());
+    }
+    let ask = ReadLast { device_id: Arc::clone(device), tag_ids };
     let answer = router.ok_or_else(away)?.read_last.send(ask).await.map_err(|_| away())?;
-    Ok(answer?)
+    let mut tags = answer?;
+    tags.retain(|last| last.device.get(last.reading.tag).is_some_and(|tag| passes(selection, &tag)));
+    Ok(tags)
 }
 
-async fn now(target: &Target, tag_ids: Option<Vec<String>>) -> Result<Vec<LastTag>, ReadError> {
+async fn now(
+    target: &Target,
+    tag_ids: Option<Vec<String>>,
+    selection: Option<&Selection>,
+) -> Result<Vec<LastTag>, ReadError> {
     let tags = match tag_ids {
-        Some(ids) => indices(&target.tags, ids)?,
-        None => (0..).take(target.tags.len()).collect(),
+        Some(ids) => indices(&target.tags, ids, selection)?,
+        None => (0..)
+            .zip(target.tags.iter())
+            .filter_map(|(index, tag)| passes(selection, &tag).then_some(index))
+            .collect(),
     };
+    if tags.is_empty() {
+        return Ok(Vec::new());
+    }
     let away = || ReadError::Away(format!("the actor of device {:?}", target.tags.device_id()));
     let answer = target.ports.get().ok_or_else(away)?.read.send(ReadTags(tags)).await.map_err(|_| away())?;
     Ok(answer?)
 }
 
-fn indices(tags: &DeviceTags, ids: Vec<String>) -> Result<Vec<u32>, ReadError> {
-    let found: Vec<_> = ids.iter().filter_map(|id| tags.index_of(id)).collect();
-    if found.len() == ids.len() {
-        return Ok(found);
+fn indices(
+    tags: &DeviceTags,
+    ids: Vec<String>,
+    selection: Option<&Selection>,
+) -> Result<Vec<u32>, ReadError> {
+    let missing: Vec<_> = ids.iter().filter(|id| !reaches(selection, tags, id)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(ids.iter().filter_map(|id| tags.index_of(id)).collect());
     }
-    let missing = ids.into_iter().filter(|id| tags.index_of(id).is_none()).collect();
     Err(ReadError::UnknownTags { device: Arc::clone(tags.device_id()), tags: missing })
 }

@@ -11,6 +11,7 @@ mod order;
 mod result;
 mod taken;
 
+pub(crate) use answering::FindSelection;
 pub use handle::{Commands, Handed, ReadError};
 pub(crate) use handle::{Parts, Target};
 pub(crate) use ledger::{Conclude, LedgerPorts, Note, Parts as LedgerParts, spec as ledger_spec};

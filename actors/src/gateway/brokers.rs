@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, join_all};
 
 use super::{Gateway, handle::BROKERS};
 use crate::{
-    broker::{self, Dialect, Encoder, Identity, Routes, SpoolPorts, Texts},
-    commands::Protocol,
+    broker::{self, Dialect, Encoder, FilterSettings, Identity, Routes, Selection, SpoolPorts, Texts},
+    commands::{FindSelection, Protocol},
     dead_letters::{Bury, NewLetter},
     mqtt::{self, MqttSettings},
     nats::{self, NatsSettings},
@@ -52,6 +52,13 @@ pub(super) fn places(brokers: &[BrokerSettings]) -> Spools {
     Arc::new(brokers.iter().map(|broker| (Arc::from(broker.name.as_str()), Slot::empty())).collect())
 }
 
+/// What may be reached through each session: what its filter lets pass.
+pub(super) fn selections(brokers: &[BrokerSettings]) -> FindSelection {
+    let one = |broker: &BrokerSettings| (broker.name.clone(), Arc::new(Selection::new(broker.kind.filter())));
+    let all: BTreeMap<_, _> = brokers.iter().map(one).collect();
+    Box::new(move |session| all.get(session).cloned())
+}
+
 /// What a broker's spool and session share.
 struct Shared {
     name: Arc<str>,
@@ -87,6 +94,13 @@ impl BrokerKind {
                 };
                 Routes::new(Dialect::Nats, identity, &texts)
             }
+        }
+    }
+
+    fn filter(&self) -> &FilterSettings {
+        match self {
+            Self::Mqtt(settings) => &settings.filter,
+            Self::Nats(settings) => &settings.filter,
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    brokers::{Spools, places},
+    brokers::{Spools, places, selections},
     devices::{DeviceEntry, Links, Registry},
     notices,
     settings::GatewaySettings,
@@ -119,6 +119,7 @@ impl Gateway {
             router: router.clone(),
             events: events.clone(),
             letters: letters.clone(),
+            sessions: selections(&settings.brokers),
         });
         let shared = plc::Shared {
             router,

@@ -17,7 +17,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    broker::Requeue,
+    broker::{FilterSettings, Requeue, Selection},
     commands::{self, Commands, Origin, Target},
     dead_letters::{self, DeadLetterSettings, LettersPorts},
     gateway::{Gateway, LimitSettings},
@@ -47,6 +47,7 @@ pub fn device_settings(id: &str, period: Duration, tags: u16) -> DeviceSettings 
 
 type Devices = Arc<Mutex<BTreeMap<String, Arc<DeviceTags>>>>;
 type Targets = Arc<Mutex<BTreeMap<String, Target>>>;
+type Filters = Arc<Mutex<BTreeMap<String, Option<FilterSettings>>>>;
 type Spools = Arc<Mutex<BTreeMap<String, Recipient<Requeue>>>>;
 
 /// The router, the stores and devices under a universe's tree.
@@ -57,6 +58,7 @@ pub struct Plant {
     shared: plc::Shared,
     devices: Devices,
     targets: Targets,
+    filters: Filters,
     commands: Commands,
     letters: Slot<LettersPorts>,
     spools: Spools,
@@ -87,15 +89,16 @@ impl Plant {
             phases: Arc::new(Phases::default()),
             limits,
         };
-        let (targets, letters) = (Targets::default(), Slot::empty());
+        let (targets, filters, letters) = (Targets::default(), Filters::default(), Slot::empty());
         let commands = Commands::new(commands::Parts {
             find: Box::new(finder(&targets)),
             router: shared.router.clone(),
             events: shared.events.clone(),
             letters: letters.clone(),
+            sessions: Box::new(selections(&filters)),
         });
         let (universe, devices, spools) = (universe.clone(), Arc::default(), Arc::default());
-        Self { universe, shared, devices, targets, commands, letters, spools }
+        Self { universe, shared, devices, targets, filters, commands, letters, spools }
     }
 
     async fn add_router(&self) {
@@ -147,6 +150,11 @@ impl Plant {
     /// The addresses of its dead letters, of which it keeps a hundred.
     pub fn letters(&self) -> LettersPorts {
         self.letters.get().unwrap_or_else(|| panic!("there are no dead letters now"))
+    }
+
+    /// The filter of this session; `None`: there is no such session. Of others everything may be reached.
+    pub fn filter(&self, session: &str, filter: Option<FilterSettings>) {
+        self.filters.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), filter);
     }
 
     /// Letters of this session are replayed to this address.
@@ -249,6 +257,15 @@ impl Plant {
 fn finder(targets: &Targets) -> impl Fn(&str) -> Option<Target> + Send + Sync + use<> {
     let targets = Arc::clone(targets);
     move |id| targets.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+}
+
+fn selections(filters: &Filters) -> impl Fn(&str) -> Option<Arc<Selection>> + Send + Sync + use<> {
+    let filters = Arc::clone(filters);
+    move |session| {
+        let filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
+        let filter = filters.get(session).map_or_else(|| Some(FilterSettings::default()), Clone::clone);
+        filter.map(|filter| Arc::new(Selection::new(&filter)))
+    }
 }
 
 /// A filter for all topics, of these devices or all.

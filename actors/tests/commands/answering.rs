@@ -4,7 +4,7 @@ use bifrost_actors::{
     broker::{Answering, CommandSettings, Reply, Request},
     commands::Protocol,
     dead_letters::{ListLetters, What},
-    testing::{Plant, WriteOutcome},
+    testing::{FakeDevice, Mode, Plant, Script, WriteOutcome, device_settings},
 };
 use futures_util::future::join_all;
 use serde_json::{Value as Json, json};
@@ -217,5 +217,86 @@ fn what_the_configuration_does_not_allow_is_refused() {
         }
         assert!(device.script.written().is_empty());
         assert_eq!(plant.letters().list.send(asked(1)).await.unwrap().unwrap().total, 0);
+    });
+}
+
+/// A device of this tenant with writable tags `t0` to `t2`.
+async fn device_of(plant: &Plant, id: &str, tenant: &str) -> FakeDevice {
+    let mut settings = device_settings(id, secs(1), 3);
+    tenant.clone_into(&mut settings.tenant);
+    plant.device(settings, &Script::new(Mode::Answers(1.0))).await
+}
+
+fn filter(plant: &Plant, filter: Json) {
+    plant.filter("plant", Some(serde_json::from_value(filter).unwrap()));
+}
+
+/// What is asked of a device, and how this is answered, with the names given.
+async fn answered(plant: &Plant, verb: &str, device: &str, payload: &Json) -> String {
+    let mut answer = ask(plant, request(verb, Some(device), payload.to_string())).await;
+    answer.as_object_mut().unwrap().remove("timestamp");
+    answer.to_string()
+}
+
+#[test]
+fn a_device_that_the_filter_keeps_back_is_answered_like_one_that_is_not_there() {
+    with_plant(async |plant| {
+        let (ours, theirs) =
+            (device_of(&plant, "ours", "acme").await, device_of(&plant, "them", "beta").await);
+        let order = json!({"command_id": "c", "tag_id": "t0", "value": 2.5});
+        for settings in [json!({"tenants": ["acme"]}), json!({"devices": ["our*"]}), json!({"devices": []})] {
+            filter(&plant, settings.clone());
+            for (verb, payload) in [
+                ("write", &order),
+                ("write", &json!({"tag_id": "nosuch", "value": 1})),
+                ("read", &json!({})),
+                ("read", &json!({"cached": true})),
+                ("read", &json!({"tag_ids": ["t0"]})),
+                ("read", &json!({"tag_ids": ["nosuch"], "cached": true})),
+            ] {
+                let unknown = answered(&plant, verb, "none", payload).await;
+                assert!(unknown.contains("no device"), "{unknown}");
+                let answer = answered(&plant, verb, "them", payload).await.replace("them", "none");
+                assert_eq!(answer, unknown, "{settings} {verb} {payload}");
+            }
+        }
+        assert!(theirs.script.written().is_empty());
+        let told = await_events(&plant, "command_result", 6).await;
+        assert!(
+            told.iter().all(|event| &*event.device_id == "none"),
+            "nobody hears of it as theirs: {told:?}"
+        );
+        filter(&plant, json!({"tenants": ["acme"]}));
+        assert!(answered(&plant, "write", "ours", &order).await.contains(r#""status":"ok""#));
+        assert_eq!(ours.script.written().len(), 1);
+    });
+}
+
+#[test]
+fn a_tag_that_the_filter_keeps_back_is_answered_like_one_that_is_not_there() {
+    with_plant(async |plant| {
+        let device = device_of(&plant, "d", "acme").await;
+        filter(&plant, json!({"tags": ["t0", "t1"]}));
+        for (verb, payload) in [
+            ("write", json!({"command_id": "c", "tag_id": "t2", "value": 2.5})),
+            ("read", json!({"tag_ids": ["t0", "t2"]})),
+            ("read", json!({"tag_ids": ["t0", "t2"], "cached": true})),
+        ] {
+            let unknown = payload.to_string().replace("t2", "no");
+            let unknown = answered(&plant, verb, "d", &serde_json::from_str(&unknown).unwrap()).await;
+            assert!(unknown.contains("no tag"), "{unknown}");
+            assert_eq!(answered(&plant, verb, "d", &payload).await.replace("t2", "no"), unknown);
+        }
+        assert!(device.script.written().is_empty());
+        for cached in [false, true] {
+            let all = ask(&plant, request("read", Some("d"), json!({"cached": cached}).to_string())).await;
+            let ids: Vec<_> = all["tags"].as_array().unwrap().iter().map(|tag| tag["id"].clone()).collect();
+            assert_eq!((ids, &all["count"]), (vec![json!("t0"), json!("t1")], &json!(2)), "{all}");
+        }
+        filter(&plant, json!({"classes": ["critical"]}));
+        for cached in [false, true] {
+            let all = ask(&plant, request("read", Some("d"), json!({"cached": cached}).to_string())).await;
+            assert_eq!((&all["status"], &all["count"]), (&json!("ok"), &json!(0)), "{all}");
+        }
     });
 }

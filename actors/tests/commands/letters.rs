@@ -188,6 +188,25 @@ fn a_command_is_replayed_once_its_device_is_there() {
 }
 
 #[test]
+fn a_command_is_replayed_only_to_what_its_session_may_reach() {
+    with_plant(async |plant| {
+        let device = device(&plant).await;
+        let order = json!({"tag_id": "t0", "value": 2.5}).to_string();
+        let filter = serde_json::from_value(json!({"tenants": ["other"]})).unwrap();
+        plant.filter("plant", Some(filter));
+        let answering = plant.commands().answering(Protocol::Mqtt, CommandSettings::default());
+        answering(request("write", Some("d"), order)).await;
+        assert_eq!(list(&plant).await.len(), 1);
+        let refused = replay(&plant, 1).await.unwrap_err().to_string();
+        assert!(refused.contains("no device \"d\""), "{refused}");
+        plant.filter("plant", None);
+        let refused = replay(&plant, 1).await.unwrap_err().to_string();
+        assert!(refused.contains("no session \"plant\""), "{refused}");
+        assert_eq!((device.script.written().len(), list(&plant).await.len()), (0, 1));
+    });
+}
+
+#[test]
 fn a_disk_that_takes_nothing_is_an_alarm_and_a_count() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dead-letters.db");

@@ -1,10 +1,11 @@
 //! Messages of everything but values: events, alarms, descriptions, figures, and whether the gateway is there.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bifrost_model::{Alarm, DataType, DeviceTags, Event, Severity, TagClass, TagInfo, Timestamp};
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value as Json;
 
 use super::{Encoder, device::Device, json};
 use crate::broker::{Class, Identity, Kind, Outgoing, Routes};
@@ -15,6 +16,8 @@ const TAGS: &str = "tags";
 const STATUS: &str = "status";
 /// The type of event that is a command's answer, where nobody named a better place for it.
 const COMMAND_RESULT: &str = "command_result";
+/// Where an event's particulars name devices: scans that were lost, each with its `device_id`.
+const RANGES: &str = "ranges";
 
 impl Encoder {
     /// Whether news of a device passes the filter; where its tenant isn't given, the one that was last seen
@@ -29,7 +32,7 @@ impl Encoder {
     pub fn event(&self, event: &Event) -> Option<Outgoing> {
         self.passes_device(&event.device_id, None).then(|| {
             let mut payload = Vec::new();
-            json(&mut payload, event);
+            json(&mut payload, &*self.without_others(event));
             if event.event_type == COMMAND_RESULT {
                 lift(&mut payload, &event.data);
             }
@@ -37,6 +40,21 @@ impl Encoder {
             let message = message(topic, payload, Kind::Event, &event.device_id, event.timestamp);
             Outgoing { class: class(event.severity), ..message }
         })
+    }
+
+    /// An event of the gateway itself may tell of many devices; those that don't pass aren't named.
+    fn without_others<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        let passes =
+            |entry: &Json| entry["device_id"].as_str().is_none_or(|device| self.passes_device(device, None));
+        let ranges = event.data.get(RANGES).and_then(Json::as_array).filter(|_| event.device_id.is_empty());
+        match ranges {
+            Some(ranges) if !ranges.iter().all(passes) => {
+                let mut event = event.clone();
+                event.data[RANGES] = ranges.iter().filter(|entry| passes(entry)).cloned().collect();
+                Cow::Owned(event)
+            }
+            _ => Cow::Borrowed(event),
+        }
     }
 
     /// An alarm's JSON, on the level of its severity. `None`: filtered out.

@@ -438,6 +438,26 @@ fn events_and_alarms_of_other_devices_and_tenants_do_not_pass() {
 }
 
 #[test]
+fn an_event_of_the_gateway_names_no_devices_of_others() {
+    let range = |device: &str| object!({"device_id": device, "from": 5, "to": 9});
+    let told = |encoder: &Encoder, device: &str| {
+        let data = object!({"ranges": [range("p1"), range("q"), range("p2")], "messages": 3});
+        let message = encoder.event(&event(device, "spool_dropped", Severity::Error, data)).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(json["data"]["messages"], 3);
+        json["data"]["ranges"].clone()
+    };
+    let all = object!([range("p1"), range("q"), range("p2")]);
+    assert_eq!(told(&plain(PER_DEVICE), ""), all);
+    let devices = encoder(PER_DEVICE, object!({"devices": ["p*"]}), object!({}));
+    assert_eq!(told(&devices, ""), object!([range("p1"), range("p2")]));
+    assert_eq!(told(&devices, "p1"), all, "what is told of one device is its own affair");
+    let mut tenants = encoder(PER_DEVICE, object!({"tenants": ["default"]}), object!({}));
+    tenants.description(&telemetry("p1", &["a"]));
+    assert_eq!(told(&tenants, ""), object!([range("p1")]));
+}
+
+#[test]
 fn the_gateway_says_whether_it_is_there() {
     let routes = routes(PER_DEVICE);
     let birth = status(&identity(), &routes, true, Some("0.1.0"));
