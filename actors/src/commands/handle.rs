@@ -239,7 +239,7 @@ async fn now(
     selection: Option<&Selection>,
 ) -> Result<Vec<LastTag>, ReadError> {
     let tags = match tag_ids {
-        Some(ids) => indices(&target.tags, ids, selection)?,
+        Some(ids) => indices(&target.tags, &ids, selection)?,
         None => (0..)
             .zip(target.tags.iter())
             .filter_map(|(index, tag)| passes(selection, &tag).then_some(index))
@@ -255,7 +255,7 @@ async fn now(
 
 fn indices(
     tags: &DeviceTags,
-    ids: Vec<String>,
+    ids: &[String],
     selection: Option<&Selection>,
 ) -> Result<Vec<u32>, ReadError> {
     let missing: Vec<_> = ids.iter().filter(|id| !reaches(selection, tags, id)).cloned().collect();

@@ -214,7 +214,7 @@ impl MqttSession {
     /// acknowledged is looked at: whatever was acknowledged before a loss is known then.
     fn turn(&mut self, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
         let mut found = self.session.inbox.poll(cx);
-        if let Some(error) = self.window.poll(cx, &mut self.outcomes) {
+        if let Some(error) = self.window.poll(cx, self.session.inbox.is_closing(), &mut self.outcomes) {
             self.broken.get_or_insert_with(|| error.to_string());
         }
         self.tell();
@@ -372,7 +372,8 @@ impl Handler<Deliver> for MqttSession {
 
     /// While it ends nothing is taken: what isn't settled goes back when the session detaches.
     fn handle(&mut self, Deliver(batch): Deliver, _: &mut Self::Context) {
-        if self.stage == Stage::Up && self.broken.is_none() {
+        let takes = self.stage == Stage::Up && self.broken.is_none();
+        if takes && !self.session.inbox.is_closing() {
             for (ticket, message) in batch {
                 self.deliver(ticket, message);
             }
@@ -384,6 +385,7 @@ impl Supervised for MqttSession {
     fn observe(&self) -> serde_json::Value {
         let (session, counts) = (&self.session, &self.counts);
         let state = match (self.stage, &self.attached) {
+            (Stage::Up, _) if session.inbox.is_closing() => "closed by the broker",
             (Stage::Up, Some(_)) => "connected",
             (Stage::Up, None) => "waiting for the spool",
             _ => "stopping",

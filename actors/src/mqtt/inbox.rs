@@ -4,7 +4,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Context,
 };
 
@@ -23,6 +26,8 @@ const OVERHEAD: usize = 512;
 pub(super) struct Inbox {
     state: Mutex<Found>,
     waker: AtomicWaker,
+    /// The broker hears nothing any more; why is still to come.
+    closing: AtomicBool,
 }
 
 /// What was put there since it was last looked into.
@@ -40,7 +45,7 @@ pub(super) struct Found {
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), waker: AtomicWaker::new() }
+        Self { state: Mutex::default(), waker: AtomicWaker::new(), closing: AtomicBool::new(false) }
     }
 
     fn change(&self, change: impl FnOnce(&mut Found)) {
@@ -58,6 +63,16 @@ impl Inbox {
                 state.missed += 1;
             }
         });
+    }
+
+    /// The broker's end is gone: what is written from now on reaches nobody, though Paho takes it for sent.
+    pub(super) fn closes(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// The first reason stands.

@@ -149,6 +149,9 @@ impl Pipe {
             };
             // Why is said by the other direction, which sees it too.
             is_gone = written.is_err();
+            if is_gone {
+                self.inbox.closes();
+            }
         }
     }
 
@@ -163,6 +166,7 @@ impl Pipe {
                 Err(error) => break Some(error),
             }
         };
+        self.inbox.closes();
         gone.notify_one();
         if self.closes() {
             return;
@@ -248,9 +252,22 @@ mod tests {
         assert!(relay.hold());
         drop(broker);
         assert_eq!(lost(&inbox).await, "the broker closed it");
+        assert!(inbox.is_closing());
         for _ in 0..1000 {
             paho.write_all(&[0; 8192]).await.expect("written");
         }
+    }
+
+    #[tokio::test]
+    async fn that_the_broker_hears_nothing_any_more_is_known_before_why() {
+        let Ends { relay, paho: _paho, broker, inbox } = relayed(false).await;
+        assert!(relay.hold() && !inbox.is_closing());
+        drop(broker);
+        while !inbox.is_closing() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(inbox.poll(&Context::from_waker(Waker::noop())).lost, None);
+        assert_eq!(lost(&inbox).await, "the broker closed it");
     }
 
     #[tokio::test]

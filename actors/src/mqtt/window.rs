@@ -65,13 +65,15 @@ impl Window {
         lane.out.push_back(Out { ticket, message, token });
     }
 
-    /// Collects what was acknowledged or refused; answers an error that means that the connection is broken.
+    /// Collects what was acknowledged or refused; answers an error that means that the connection is broken. While
+    /// the connection `closes`, that nobody acknowledges (`QoS` 0) isn't delivered by being written.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        closes: bool,
         outcomes: &mut Vec<(Ticket, Outcome)>,
     ) -> Option<Error> {
-        let broken = self.lanes.iter_mut().map(|lane| lane.poll(cx, outcomes));
+        let broken = self.lanes.iter_mut().skip(usize::from(closes)).map(|lane| lane.poll(cx, outcomes));
         broken.fold(None, Option::or)
     }
 
@@ -120,7 +122,7 @@ mod tests {
 
     fn poll(window: &mut Window) -> (Vec<(Ticket, Outcome)>, bool) {
         let mut outcomes = Vec::new();
-        let broken = window.poll(&mut Context::from_waker(Waker::noop()), &mut outcomes);
+        let broken = window.poll(&mut Context::from_waker(Waker::noop()), false, &mut outcomes);
         (outcomes, broken.is_some())
     }
 
@@ -141,6 +143,17 @@ mod tests {
         window.push(1, 1, message(), Token::from(Error::OperationIncomplete));
         assert_eq!(poll(&mut window), (vec![], true));
         assert_eq!((window.len(), window.oldest().map(|oldest| &*oldest.topic)), (1, Some("t")));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_acknowledges_is_not_delivered_while_the_connection_closes() {
+        let (mut window, mut outcomes) = (Window::new(), Vec::new());
+        let refused = || Error::ReasonCode(ReasonCode::NotAuthorized, Properties::new());
+        window.push(0, 1, message(), Token::from(refused()));
+        window.push(1, 2, message(), Token::from(refused()));
+        window.poll(&mut Context::from_waker(Waker::noop()), true, &mut outcomes);
+        let settled: Vec<_> = outcomes.iter().map(|(ticket, _)| *ticket).collect();
+        assert_eq!((settled, window.len()), (vec![2], 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -80,6 +80,24 @@ fn a_broker_that_ends_the_connection_says_why() {
 }
 
 #[test]
+fn what_is_handed_over_while_the_broker_closes_is_not_delivered() {
+    run(|universe| async move {
+        let server = Scripted::start(Greeting::Accept).await;
+        let bench = Bench::start(&universe, json!({ "broker": server.url() })).await;
+        bench.attached().await;
+        bench.spool.push([outgoing("before", TagClass::Telemetry, "{}")]);
+        bench.outcomes(1).await;
+        server.hang_up();
+        bench.until_observed("state", &json!("closed by the broker")).await;
+        bench.spool.push((0..100).map(|_| outgoing("after", TagClass::Telemetry, "{}")));
+        until("the session to leave", || bench.spool.visits().1 == 1).await;
+        let settled: Vec<_> =
+            bench.spool.outcomes().iter().map(|(message, _)| message.topic.clone()).collect();
+        assert!(settled.iter().all(|topic| &**topic == "before"), "{settled:?}");
+    });
+}
+
+#[test]
 fn another_client_of_the_same_name_ends_the_session() {
     run(|universe| async move {
         let broker = Broker::start(OPEN);

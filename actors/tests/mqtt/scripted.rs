@@ -37,6 +37,7 @@ pub(crate) struct Scripted {
     versions: Arc<Mutex<Vec<u8>>>,
     silent: Arc<AtomicBool>,
     dismissal: Arc<Notify>,
+    hanging_up: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -47,11 +48,12 @@ impl Scripted {
         let (versions, silent) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicBool>::default());
         let (seen, quiet) = (Arc::clone(&versions), Arc::clone(&silent));
         let dismissal = Arc::<Notify>::default();
-        let dismissed = Arc::clone(&dismissal);
+        let hanging_up = Arc::<Notify>::default();
+        let (dismissed, hung_up) = (Arc::clone(&dismissal), Arc::clone(&hanging_up));
         let task = actix::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (seen, quiet) = (Arc::clone(&seen), Arc::clone(&quiet));
-                let dismissed = Arc::clone(&dismissed);
+                let (dismissed, hung_up) = (Arc::clone(&dismissed), Arc::clone(&hung_up));
                 actix::spawn(async move {
                     let (mut reads, mut writes) = stream.into_split();
                     tokio::select! {
@@ -59,11 +61,12 @@ impl Scripted {
                         () = dismissed.notified() => {
                             writes.write_all(&[0xE0, 2, 0x8B, 0]).await.unwrap();
                         }
+                        () = hung_up.notified() => {}
                     }
                 });
             }
         });
-        Self { port, versions, silent, dismissal, task }
+        Self { port, versions, silent, dismissal, hanging_up, task }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -85,6 +88,12 @@ impl Scripted {
     /// Ends a connection of MQTT 5 as a server does that shuts down.
     pub(crate) fn dismiss(&self) {
         self.dismissal.notify_waiters();
+    }
+
+    /// Ends a connection without a word, and takes none any more.
+    pub(crate) fn hang_up(&self) {
+        self.task.abort();
+        self.hanging_up.notify_waiters();
     }
 }
 
