@@ -253,11 +253,7 @@ async fn now(
     Ok(answer?)
 }
 
-fn indices(
-    tags: &DeviceTags,
-    ids: &[String],
-    selection: Option<&Selection>,
-) -> Result<Vec<u32>, ReadError> {
+fn indices(tags: &DeviceTags, ids: &[String], selection: Option<&Selection>) -> Result<Vec<u32>, ReadError> {
     let missing: Vec<_> = ids.iter().filter(|id| !reaches(selection, tags, id)).cloned().collect();
     if missing.is_empty() {
         return Ok(ids.iter().filter_map(|id| tags.index_of(id)).collect());

@@ -160,7 +160,6 @@ pub(super) struct Counts {
 impl MqttSession {
     fn new(parts: Parts, life: Arc<Life>, session: Session, exit: Exit) -> Self {
         let settings = Arc::clone(&parts.settings);
-        let max = settings.commands.max_pending;
         let (routes, answering) = (Arc::clone(&parts.routes), Arc::clone(&parts.answering));
         Self {
             incarnation: life.incarnation(),
@@ -169,7 +168,7 @@ impl MqttSession {
             window: Window::new(),
             outcomes: Vec::new(),
             attached: None,
-            requests: Requests::new(Arc::clone(&parts.name), max, routes, answering),
+            requests: Requests::new(Arc::clone(&parts.name), routes, answering),
             stage: Stage::Up,
             broken: None,
             counts: Counts::default(),

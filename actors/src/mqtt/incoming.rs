@@ -16,7 +16,7 @@ use mqtt::{Message, MessageBuilder, Properties, PropertyCode};
 use paho_mqtt as mqtt;
 use serde_json::json;
 
-use crate::broker::{Answering, CommandRoutes, Reply, Request};
+use crate::broker::{Answering, CommandRoutes, Reply, Request, TOO_MANY};
 
 /// An answer on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,6 @@ pub(super) enum Taken {
 /// Requests that are being answered.
 pub(super) struct Requests {
     session: Arc<str>,
-    max: usize,
     routes: Arc<dyn CommandRoutes>,
     answering: Answering,
     pending: FuturesUnordered<BoxFuture<'static, (Option<ReplyTo>, Reply)>>,
@@ -95,14 +94,9 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(
-        session: Arc<str>,
-        max: usize,
-        routes: Arc<dyn CommandRoutes>,
-        answering: Answering,
-    ) -> Self {
+    pub(super) fn new(session: Arc<str>, routes: Arc<dyn CommandRoutes>, answering: Answering) -> Self {
         let (pending, ready) = (FuturesUnordered::new(), VecDeque::new());
-        Self { session, max, routes, answering, pending, ready }
+        Self { session, routes, answering, pending, ready }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -110,7 +104,7 @@ impl Requests {
     }
 
     /// Takes a message in. Requests are begun in the order in which they arrived. Whoever answers refuses
-    /// what is too much, with all that its sender and others must hear; one that doesn't is refused here.
+    /// what is too much, with all that its sender and others must hear: here nothing is refused that was begun.
     pub(super) fn take(&mut self, message: &Message, stopping: bool) -> Taken {
         let Some((device_id, verb)) = self.routes.command(message.topic()) else { return Taken::Foreign };
         if message.retained() {
@@ -130,10 +124,10 @@ impl Requests {
             wants_reply: reply_to.is_some(),
         });
         match answer.poll_unpin(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(reply) => self.ready.push_back((reply_to, reply)),
-            Poll::Pending if self.pending.len() >= self.max => {
-                return refused(reply_to, "too many requests at a time");
+            Poll::Ready(reply) if reply.error.as_deref() == Some(TOO_MANY) => {
+                return Taken::Refused(reply_to.map(|to| Answer { to, payload: reply.payload }));
             }
+            Poll::Ready(reply) => self.ready.push_back((reply_to, reply)),
             Poll::Pending => self.pending.push(Box::pin(async move { (reply_to, answer.await) })),
         }
         Taken::Pending
@@ -172,8 +166,8 @@ mod tests {
         }
     }
 
-    fn requests(max: usize, answering: Answering) -> Requests {
-        Requests::new("mqtt".into(), max, Arc::new(Routes), answering)
+    fn requests(answering: Answering) -> Requests {
+        Requests::new("mqtt".into(), Arc::new(Routes), answering)
     }
 
     fn echo() -> Answering {
@@ -200,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_answer_goes_where_it_is_wanted_with_what_came() {
-        let mut requests = requests(1, echo());
+        let mut requests = requests(echo());
         assert_eq!(requests.take(&asking("my/answers"), false), Taken::Pending);
         let answer = poll(&mut requests).expect("an answer");
         assert_eq!((&*answer.to.topic, &*answer.payload), ("my/answers", &b"{}"[..]));
@@ -214,7 +208,7 @@ mod tests {
 
     #[test]
     fn who_names_no_usable_topic_gets_no_answer() {
-        let mut requests = requests(9, echo());
+        let mut requests = requests(echo());
         for message in [asking("all/#"), asking("one/+"), Message::new("c/press/write", "{}", 1)] {
             assert_eq!(requests.take(&message, false), Taken::Pending);
             assert_eq!(poll(&mut requests), None);
@@ -223,22 +217,38 @@ mod tests {
 
     #[test]
     fn what_was_retained_is_stale_and_what_is_no_command_foreign() {
-        let mut requests = requests(1, echo());
+        let mut requests = requests(echo());
         assert_eq!(requests.take(&Message::new_retained("c/press/write", "{}", 1), false), Taken::Stale);
         assert_eq!(requests.take(&Message::new("other", "{}", 1), false), Taken::Foreign);
     }
 
     #[test]
-    fn a_storm_is_answered_with_refusals() {
-        let mut requests = requests(1, never());
-        assert_eq!(requests.take(&asking("a"), false), Taken::Pending);
+    fn what_is_too_much_is_answered_with_the_refusal_of_whoever_answers() {
+        let mut requests = requests(Arc::new(|_| {
+            let refusal = Reply { payload: "too much".into(), error: Some(TOO_MANY.to_owned()) };
+            Box::pin(async move { refusal })
+        }));
         let Taken::Refused(Some(answer)) = requests.take(&asking("a"), false) else { panic!("not refused") };
-        let said: serde_json::Value = serde_json::from_slice(&answer.payload).expect("JSON");
-        assert_eq!(
-            (&said["status"], &said["error"]),
-            (&json!("rejected"), &json!("too many requests at a time"))
-        );
+        assert_eq!(&*answer.payload, b"too much");
         let plain = Message::new("c/press/write", "{}", 1);
         assert_eq!(requests.take(&plain, false), Taken::Refused(None));
+        assert_eq!(requests.len(), 0);
+    }
+
+    #[test]
+    fn what_was_begun_is_never_refused() {
+        let mut requests = requests(never());
+        for _ in 0..1000 {
+            assert_eq!(requests.take(&asking("a"), false), Taken::Pending);
+        }
+        assert_eq!(requests.len(), 1000);
+    }
+
+    #[test]
+    fn while_it_stops_nothing_is_begun() {
+        let mut requests = requests(Arc::new(|_| panic!("begun")));
+        let Taken::Refused(Some(answer)) = requests.take(&asking("a"), true) else { panic!("not refused") };
+        let said: serde_json::Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        assert_eq!(said, json!({ "status": "rejected", "error": "the gateway is stopping" }));
     }
 }

@@ -127,7 +127,6 @@ impl NatsSession {
             client,
             answering: Arc::clone(&parts.answering),
             routes: Arc::clone(&parts.routes),
-            max_pending: parts.settings.commands.max_pending,
             pending: Rc::default(),
             answered: Cell::default(),
             turned_away: Cell::default(),

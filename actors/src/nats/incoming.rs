@@ -2,11 +2,8 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, task::Poll};
 
-use bifrost_model::Timestamp;
-use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, poll, stream};
 use nats::{Client, HeaderMap, Message, Subject, Subscriber};
-use serde_json::json;
 
 use crate::broker::{Answering, CommandRoutes, Reply, Request, TOO_MANY};
 
@@ -16,7 +13,6 @@ pub(super) struct Incoming {
     pub(super) client: Client,
     pub(super) answering: Answering,
     pub(super) routes: Arc<dyn CommandRoutes>,
-    pub(super) max_pending: usize,
     pub(super) pending: Rc<Cell<usize>>,
     pub(super) answered: Cell<u64>,
     pub(super) turned_away: Cell<u64>,
@@ -41,8 +37,8 @@ impl Incoming {
         }
     }
 
-    /// Whoever answers refuses what is too much, with all that its sender and others must hear; one that
-    /// doesn't is refused here.
+    /// Whoever answers refuses what is too much, with all that its sender and others must hear: here nothing is
+    /// refused that was begun.
     async fn take(&self, message: Message) {
         let mut answer = (self.answering)(self.request(&message));
         match poll!(&mut answer) {
@@ -51,7 +47,6 @@ impl Incoming {
                 count.set(count.get() + 1);
                 send(&self.client, message.reply, reply).await;
             }
-            Poll::Pending if self.pending.get() >= self.max_pending => self.turn_away(message).await,
             Poll::Pending => self.await_answer(answer, message.reply),
         }
     }
@@ -78,14 +73,6 @@ impl Incoming {
             payload: message.payload.clone(),
             wants_reply: message.reply.is_some(),
         }
-    }
-
-    async fn turn_away(&self, message: Message) {
-        self.turned_away.set(self.turned_away.get() + 1);
-        let error = format!("{} requests are being answered already; send it again later", self.max_pending);
-        let payload = json!({ "status": "rejected", "error": error, "timestamp": Timestamp::now() });
-        let reply = Reply { payload: Bytes::from(payload.to_string()), error: Some(TOO_MANY.to_owned()) };
-        send(&self.client, message.reply, reply).await;
     }
 }
 

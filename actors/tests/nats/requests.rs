@@ -1,6 +1,12 @@
 //! Commands by request and reply.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bifrost_actors::broker::{Answering, Reply};
 use bytes::Bytes;
@@ -91,7 +97,12 @@ fn of_a_storm_of_requests_each_is_answered_and_only_so_many_are_worked_on() {
         let server = Server::start(Version::New, "").await;
         let (gate, opened) = (Arc::new(Notify::new()), Arc::new(tokio::sync::Semaphore::new(0)));
         let (waiting, waited) = (Arc::clone(&gate), Arc::clone(&opened));
+        let begun = AtomicUsize::new(0);
         let answering: Answering = Arc::new(move |_| {
+            if begun.fetch_add(1, Ordering::SeqCst) >= 4 {
+                let payload = Bytes::from_static(br#"{"status":"rejected"}"#);
+                return Box::pin(async { Reply { payload, error: Some("too many requests".to_owned()) } });
+            }
             let (gate, opened) = (Arc::clone(&waiting), Arc::clone(&waited));
             Box::pin(async move {
                 gate.notify_one();
@@ -99,7 +110,7 @@ fn of_a_storm_of_requests_each_is_answered_and_only_so_many_are_worked_on() {
                 Reply { payload: Bytes::from_static(br#"{"status":"ok"}"#), error: None }
             })
         });
-        let config = json!({"servers": [server.url()], "commands": {"max_pending": 4}});
+        let config = json!({"servers": [server.url()]});
         let gateway = Gateway::start_with(&universe, settings(&config), answering, Arc::default()).await;
         gateway.until_up().await;
         let client = nats::connect(server.url()).await.unwrap();
@@ -124,6 +135,34 @@ fn of_a_storm_of_requests_each_is_answered_and_only_so_many_are_worked_on() {
         let turned_away = ("rejected".to_owned(), Some("429".to_owned()));
         assert_eq!(answers.iter().filter(|answer| **answer == turned_away).count(), 1996);
         assert_eq!(gateway.detail().await["requests_pending"], 0);
+    });
+}
+
+#[test]
+fn what_was_begun_is_never_refused() {
+    in_universe(async |universe| {
+        let server = Server::start(Version::Debian, "").await;
+        let opened = Arc::new(tokio::sync::Semaphore::new(0));
+        let waited = Arc::clone(&opened);
+        let answering: Answering = Arc::new(move |_| {
+            let opened = Arc::clone(&waited);
+            Box::pin(async move {
+                opened.acquire().await.unwrap().forget();
+                Reply { payload: Bytes::from_static(br#"{"status":"ok"}"#), error: None }
+            })
+        });
+        let config = json!({"servers": [server.url()], "commands": {"max_pending": 1}});
+        let gateway = Gateway::start_with(&universe, settings(&config), answering, Arc::default()).await;
+        gateway.until_up().await;
+        let client = nats::connect(server.url()).await.unwrap();
+        let ask = || client.request(WRITE, "{}".into());
+        let asking = async { futures_util::future::try_join_all((0..50).map(|_| ask())).await.unwrap() };
+        let opening = async {
+            until("all begun", async || gateway.detail().await["requests_pending"] == 50).await;
+            opened.add_permits(50);
+        };
+        let (answers, ()) = tokio::join!(asking, opening);
+        assert!(answers.iter().all(|answer| &*answer.payload == br#"{"status":"ok"}"#));
     });
 }
 
