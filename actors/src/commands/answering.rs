@@ -6,7 +6,7 @@
 
 use std::{future::ready, sync::Arc, time::Duration};
 
-use bifrost_model::{CommandResult, CommandStatus, Tag, Timestamp, check_id};
+use bifrost_model::{CommandResult, CommandStatus, Event, Severity, Tag, Timestamp, check_id};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ use crate::{
     router::LastTag,
 };
 
+/// Largest answer to a read that is told as an event.
+const MAX_EVENT: usize = 8 * 1024;
 /// Largest payload of a request, in bytes.
 const MAX_PAYLOAD: usize = 64 << 10;
 /// Longest time that a read may take.
@@ -70,13 +72,19 @@ impl Commands {
                     settings.max_pending
                 ))),
             };
-            match asked {
+            let answer: BoxFuture<'static, Reply> = match asked {
                 Ok(answer) => Box::pin(async move {
                     let _place = place;
                     answer.await
                 }),
                 Err(refusal) => Box::pin(ready(commands.refuse(&request, protocol, &origin, &refusal, bury))),
+            };
+            if request.verb != "read" || request.wants_reply {
+                return answer;
             }
+            // Nobody named a place for the answer: it is among the device's events.
+            let commands = commands.clone();
+            answer.inspect(move |reply| commands.tell_read(&request, reply)).boxed()
         })
     }
 
@@ -174,6 +182,23 @@ impl Commands {
         reply(&answer, if too_many { Some(TOO_MANY.to_owned()) } else { result.error })
     }
 
+    /// A read's answer as an event. Events are kept in memory, so a large one only says what to do.
+    fn tell_read(&self, request: &Request, reply: &Reply) {
+        let device = request.device_id.as_deref().unwrap_or_default();
+        if self.is_kept_back(&request.session, device) {
+            return;
+        }
+        let bytes = reply.payload.len();
+        let data = if bytes > MAX_EVENT {
+            let error = format!("the answer has {bytes} bytes; name fewer tags, or a response topic");
+            json!({ "status": "rejected", "error": error, "timestamp": Timestamp::now() })
+        } else {
+            serde_json::from_slice(&reply.payload).unwrap_or_default()
+        };
+        let read = Event::new(device, "read_result", Severity::Info, "tags were read for a broker's client");
+        self.0.events.record(read.with(data));
+    }
+
     /// Whether a device is there, but not for this session: what is asked through it mustn't be heard by those
     /// whose device it is, who'd take it for an answer of theirs.
     fn is_kept_back(&self, session: &str, device_id: &str) -> bool {
@@ -193,8 +218,15 @@ impl Commands {
     }
 }
 
-/// JSON of one shape. Refuses keys that come twice: which of them is meant isn't known.
+/// An object of one shape. Refuses keys that come twice: which of them is meant isn't known; and arrays, of
+/// which serde would take the elements for the keys.
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Refusal> {
+    if payload.trim_ascii().is_empty() {
+        return Err(Refusal::NotUnderstood("the payload is empty; a JSON object is needed".to_owned()));
+    }
+    if !payload.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::NotUnderstood("the payload is no JSON object".to_owned()));
+    }
     serde_json::from_slice(payload).map_err(|error| Refusal::NotUnderstood(error.to_string()))
 }
 

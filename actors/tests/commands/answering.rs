@@ -82,6 +82,20 @@ fn a_read_asks_the_device_or_the_last_known_values() {
 }
 
 #[test]
+fn a_read_that_names_no_place_for_its_answer_is_answered_by_an_event() {
+    with_plant(async |plant| {
+        let _device = device(&plant).await;
+        let nowhere = |payload: &str| Request { wants_reply: false, ..request("read", Some("d"), payload) };
+        ask(&plant, nowhere(r#"{"tag_ids": ["t1"]}"#)).await;
+        ask(&plant, nowhere(r#"{"tag_ids": ["x"]}"#)).await;
+        let told = await_events(&plant, "read_result", 2).await;
+        let of = |status: &str| told.iter().find(|event| event.data["status"] == status).unwrap();
+        assert_eq!((&*of("ok").device_id, &of("ok").data["tags"][0]["id"]), ("d", &json!("t1")));
+        assert!(of("rejected").data["error"].as_str().unwrap().contains('x'));
+    });
+}
+
+#[test]
 fn reads_that_nobody_can_answer_say_why() {
     with_plant(async |plant| {
         let device = device(&plant).await;
@@ -105,9 +119,11 @@ fn what_cannot_be_understood_is_answered_and_kept_with_the_reason() {
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let large = format!(r#"{{"tag_id":"t0","value":"{}"}}"#, "x".repeat(70_000));
     let cases: Vec<(Request, &str)> = vec![
-        (request("write", Some("d"), "no JSON"), "expected ident"),
-        (request("write", Some("d"), vec![0xFF, 0xFE]), "expected value"),
-        (request("write", Some("d"), ""), "EOF"),
+        (request("write", Some("d"), "no JSON"), "no JSON object"),
+        (request("write", Some("d"), vec![0xFF, 0xFE]), "no JSON object"),
+        (request("write", Some("d"), ""), "the payload is empty"),
+        (request("write", Some("d"), r#"["c-9", "t0", 7, null, false]"#), "no JSON object"),
+        (request("read", Some("d"), r#"[["t0"], true]"#), "no JSON object"),
         (request("write", Some("d"), r#"{"tag_id":"t0"}"#), "missing field `value`"),
         (request("write", Some("d"), r#"{"tag_id":"t0","value":[1]}"#), "a list"),
         (request("write", Some("d"), r#"{"tag_id":"t0","value":1,"expires":1}"#), "unknown field `expires`"),

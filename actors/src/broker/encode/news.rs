@@ -16,6 +16,8 @@ const TAGS: &str = "tags";
 const STATUS: &str = "status";
 /// The type of event that is a command's answer, where nobody named a better place for it.
 const COMMAND_RESULT: &str = "command_result";
+/// The same of a read.
+const READ_RESULT: &str = "read_result";
 /// Where an event's particulars name devices: scans that were lost, each with its `device_id`.
 const RANGES: &str = "ranges";
 
@@ -33,7 +35,7 @@ impl Encoder {
         self.passes_device(&event.device_id, None).then(|| {
             let mut payload = Vec::new();
             json(&mut payload, &*self.without_others(event));
-            if event.event_type == COMMAND_RESULT {
+            if matches!(event.event_type, COMMAND_RESULT | READ_RESULT) {
                 lift(&mut payload, &event.data);
             }
             let topic = self.routes.event(&event.device_id, event.event_type);
