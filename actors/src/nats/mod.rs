@@ -7,6 +7,7 @@ mod acknowledgement;
 mod actor;
 mod connect;
 mod counts;
+mod denials;
 mod error;
 mod flight;
 mod incoming;

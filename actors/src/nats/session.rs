@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::Duration,
 };
@@ -16,6 +16,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     connect::Events,
     counts::Counts,
+    denials::Denials,
     error::NatsError,
     flight::{Flight, Out},
     stream::Wanted,
@@ -54,7 +55,7 @@ pub(super) struct Session {
     pub(super) later: RefCell<VecDeque<(Instant, Ticket, String)>>,
     /// What no stream took.
     pub(super) orphans: RefCell<Vec<Out>>,
-    pub(super) denied: RefCell<HashSet<String>>,
+    pub(super) denied: RefCell<Denials>,
     pub(super) recent_denials: Cell<usize>,
     pub(super) counts: Counts,
 }

@@ -15,8 +15,6 @@ use crate::broker::{Outcome, Settled, Ticket};
 
 /// What a busy server hands back isn't sent again before.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Most subjects that are remembered as denied; of others each message is tried.
-const MAX_DENIED: usize = 4096;
 /// The client library passes on at most 128 errors that arrive at once: near that, some may be missing, and
 /// nothing that is out counts as delivered.
 const MANY_DENIALS: usize = 100;
@@ -115,13 +113,11 @@ impl Session {
         let out = self.flight.borrow_mut().take_subject(subject);
         self.settle(out.into_iter().map(|out| (out, Outcome::Refused(not_permitted()))));
         self.heard(Instant::now());
-        let mut denied = self.denied.borrow_mut();
-        denied.len() < MAX_DENIED && denied.insert(subject.to_owned())
+        self.denied.borrow_mut().add(subject, Instant::now())
     }
 
     pub(super) fn is_denied(&self, subject: &str) -> bool {
-        let denied = self.denied.borrow();
-        !denied.is_empty() && denied.contains(subject)
+        self.denied.borrow().holds(subject, Instant::now())
     }
 
     /// Settles what wasn't acknowledged in time, and what has waited long enough. An error is that nothing comes
