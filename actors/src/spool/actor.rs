@@ -21,7 +21,7 @@ use super::{
     gaps::Gaps,
     losses::Losses,
     messages::{ReportSpool, SpoolDesk, SpoolReport},
-    outbox::{Outbox, Window, is_kept},
+    outbox::{Outbox, Waiting, Window, is_kept},
     settings::{Mode, SpoolSettings},
     store::{Dropped, Pending, SetAside, StoreSettings},
     writer::DiskState,
@@ -159,7 +159,7 @@ impl Spool {
         let losses = left.losses.unwrap_or_else(new);
         disk.error = left.disk_error;
         let mut outbox = Outbox::default();
-        outbox.unspill(left.messages);
+        left.messages.into_iter().for_each(|message| outbox.push(message, None));
         Self {
             _addresses: addresses,
             metrics,
@@ -267,7 +267,8 @@ impl Spool {
         let message = Arc::new(message);
         let first = is_kept(&message) && self.parts.settings.modes.of(message.class) == Mode::Always;
         if first && !self.passes_disk(Instant::now()) {
-            self.disk.waits(message);
+            let came = self.outbox.number();
+            self.disk.waits(Waiting { came, message, first });
         } else {
             self.outbox.push(message, None);
         }
@@ -366,8 +367,7 @@ impl Actor for Spool {
 impl Drop for Spool {
     /// What was in memory, and what is known of losses, goes to the next incarnation.
     fn drop(&mut self) {
-        let mut messages = self.disk.take_waiting();
-        messages.extend(self.outbox.take_everything());
+        let messages = self.take_left();
         *self.parts.legacy.lock().unwrap_or_else(PoisonError::into_inner) = Legacy {
             messages,
             gaps: std::mem::take(&mut self.gaps),

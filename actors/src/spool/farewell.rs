@@ -13,14 +13,21 @@ use super::{
 use crate::broker::Outgoing;
 
 impl Spool {
+    /// All that is in memory alone, in the order in which it came.
+    pub(super) fn take_left(&mut self) -> Vec<Arc<Outgoing>> {
+        let mut left = self.disk.take_waiting();
+        left.extend(self.outbox.take_everything());
+        left.sort_by_key(|waiting| waiting.came);
+        left.into_iter().map(|waiting| waiting.message).collect()
+    }
+
     /// At the end: all that is left goes to disk.
     pub(super) fn put_away(&mut self, ctx: &mut Context<Self>) {
         if self.disk.parting || self.disk.writing {
             return;
         }
         self.disk.parting = true;
-        let mut left = self.disk.take_waiting();
-        left.extend(self.outbox.take_everything());
+        let left = self.take_left();
         let released = std::mem::take(&mut self.disk.released);
         let chunks: Vec<_> = chunks(left);
         let storing = self.disk.disk.run(move |store| Ok(put_all_away(store, &released, &chunks)));

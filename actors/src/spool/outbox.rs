@@ -18,8 +18,20 @@ pub(super) struct Place {
     pub(super) index: u32,
 }
 
+/// A message that waits for the disk, or is being written.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Its place among all that came, whatever they wait for.
+    pub(super) came: u64,
+    pub(super) message: Arc<Outgoing>,
+    /// Whether it is to be on disk before it is sent.
+    pub(super) first: bool,
+}
+
 #[derive(Debug, Clone)]
 struct Item {
+    /// Its place among all that came.
+    came: u64,
     message: Arc<Outgoing>,
     place: Option<Place>,
     /// Whether it was read from disk to be sent after newer ones.
@@ -72,13 +84,21 @@ pub(super) struct Outbox {
     replay_out_bytes: usize,
     blocks: HashMap<u64, Block>,
     last_ticket: Ticket,
+    last_came: u64,
 }
 
 impl Outbox {
+    /// The place of a message that comes now.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last_came += 1;
+        self.last_came
+    }
+
     /// Takes a new message in; one that is on disk already says where.
     pub(super) fn push(&mut self, message: Arc<Outgoing>, place: Option<Place>) {
         self.live_bytes += message.size();
-        self.live.push_back(Item { message, place, replayed: false, was_out: 0 });
+        let came = self.number();
+        self.live.push_back(Item { came, message, place, replayed: false, was_out: 0 });
     }
 
     /// Begins to keep account of a block whose messages are in hand.
@@ -103,7 +123,7 @@ impl Outbox {
             }
             self.replay_values += u64::from(message.values);
             let (message, place) = (Arc::new(message), Some(Place { block, index }));
-            self.replay.push_back(Item { message, place, replayed: true, was_out: 0 });
+            self.replay.push_back(Item { came: 0, message, place, replayed: true, was_out: 0 });
         }
         let done = self.blocks.get(&block).is_none_or(|block| block.left == 0);
         if done {
@@ -229,14 +249,14 @@ impl Outbox {
         });
     }
 
-    /// Takes the oldest live messages that are in memory alone, about so many bytes of payload, for the disk.
-    /// Those that aren't kept on disk at all are dropped.
-    pub(super) fn spill(&mut self, bytes: usize, messages: usize) -> Vec<Arc<Outgoing>> {
+    /// Takes the oldest live messages that are in memory alone and came before this place, about so many bytes
+    /// of payload, for the disk. Those that aren't kept on disk at all are dropped.
+    pub(super) fn spill(&mut self, before: u64, bytes: usize, messages: usize) -> Vec<Waiting> {
         let (mut taken, mut size) = (Vec::new(), 0);
         let mut kept = VecDeque::new();
         while size < bytes
             && taken.len() < messages
-            && let Some(item) = self.live.pop_front()
+            && let Some(item) = self.live.pop_front_if(|item| item.came < before)
         {
             if item.place.is_some() {
                 kept.push_back(item);
@@ -245,13 +265,18 @@ impl Outbox {
             self.live_bytes -= item.message.size();
             if is_kept(&item.message) {
                 size += item.message.payload.len();
-                taken.push(item.message);
+                taken.push(Waiting { came: item.came, message: item.message, first: false });
             }
         }
         while let Some(item) = kept.pop_back() {
             self.live.push_front(item);
         }
         taken
+    }
+
+    /// The place of the oldest live message that is in memory alone.
+    pub(super) fn oldest_bare(&self) -> Option<u64> {
+        self.live.iter().find(|item| item.place.is_none()).map(|item| item.came)
     }
 
     /// The oldest that are out and in memory alone, about so many bytes of payload, for the disk. They stay
@@ -288,10 +313,10 @@ impl Outbox {
     }
 
     /// What the disk didn't take waits in memory again, ahead of the rest.
-    pub(super) fn unspill(&mut self, messages: Vec<Arc<Outgoing>>) {
-        for message in messages.into_iter().rev() {
+    pub(super) fn unspill(&mut self, messages: Vec<Waiting>) {
+        for Waiting { came, message, .. } in messages.into_iter().rev() {
             self.live_bytes += message.size();
-            self.live.push_front(Item { message, place: None, replayed: false, was_out: 0 });
+            self.live.push_front(Item { came, message, place: None, replayed: false, was_out: 0 });
         }
     }
 
@@ -313,9 +338,9 @@ impl Outbox {
     }
 
     /// All that is in memory alone, what is out too, in order: for the disk, before the end.
-    pub(super) fn take_everything(&mut self) -> Vec<Arc<Outgoing>> {
+    pub(super) fn take_everything(&mut self) -> Vec<Waiting> {
         self.recall();
-        self.spill(usize::MAX, usize::MAX)
+        self.spill(u64::MAX, usize::MAX, usize::MAX)
     }
 
     /// Whether nothing waits and nothing is out.

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::{
     actor::Spool,
     disk::Disk,
+    outbox::Waiting,
     settings::OnFull,
-    store::{Appended, Pending, StoreError, StoreStats},
+    store::{Appended, Pending, Store, StoreError, StoreStats},
 };
 use crate::broker::{Outgoing, Ticket};
 
@@ -33,10 +34,10 @@ const RANGES: usize = 1000;
 pub(super) struct DiskState {
     pub(super) disk: Disk,
     /// For the disk before they are sent.
-    waiting: VecDeque<Arc<Outgoing>>,
+    waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Being written.
-    in_transit: Vec<Arc<Outgoing>>,
+    in_transit: Vec<Waiting>,
     pub(super) writing: bool,
     pub(super) reading: bool,
     /// Blocks that aren't needed any more; the store isn't told yet …
@@ -82,9 +83,17 @@ impl DiskState {
     }
 
     /// This message waits for the disk.
-    pub(super) fn waits(&mut self, message: Arc<Outgoing>) {
-        self.waiting_bytes += message.size();
-        self.waiting.push_back(message);
+    pub(super) fn waits(&mut self, waiting: Waiting) {
+        self.waiting_bytes += waiting.message.size();
+        self.waiting.push_back(waiting);
+    }
+
+    /// These wait again, ahead of the rest.
+    fn wait_again(&mut self, messages: impl DoubleEndedIterator<Item = Waiting>) {
+        for waiting in messages.rev() {
+            self.waiting_bytes += waiting.message.size();
+            self.waiting.push_front(waiting);
+        }
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
@@ -107,7 +116,7 @@ impl DiskState {
 
     /// What isn't on disk yet, as far as is known.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Arc<Outgoing>> {
-        self.in_transit.iter().chain(&self.waiting)
+        self.in_transit.iter().chain(&self.waiting).map(|waiting| &waiting.message)
     }
 
     /// Whether the disk has just failed, and isn't tried at the moment.
@@ -116,7 +125,7 @@ impl DiskState {
     }
 
     /// The same, taken out.
-    pub(super) fn take_waiting(&mut self) -> Vec<Arc<Outgoing>> {
+    pub(super) fn take_waiting(&mut self) -> Vec<Waiting> {
         self.waiting_bytes = 0;
         let mut all = std::mem::take(&mut self.in_transit);
         all.extend(self.waiting.drain(..));
@@ -147,15 +156,15 @@ impl DiskState {
         self.released.contains(&block) || self.telling.contains(&block)
     }
 
-    fn next_chunk(&mut self) -> Vec<Arc<Outgoing>> {
+    fn next_chunk(&mut self) -> Vec<Waiting> {
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         while bytes < CHUNK
             && chunk.len() < CHUNK_MESSAGES
-            && let Some(message) = self.waiting.pop_front()
+            && let Some(waiting) = self.waiting.pop_front()
         {
-            self.waiting_bytes -= message.size();
-            bytes += message.payload.len();
-            chunk.push(message);
+            self.waiting_bytes -= waiting.message.size();
+            bytes += waiting.message.payload.len();
+            chunk.push(waiting);
         }
         chunk
     }
@@ -208,44 +217,80 @@ impl Spool {
     /// Writes what waits, if nothing is being written.
     pub(super) fn write(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        if self.disk.writing || self.disk.parting || self.disk.refuses(now) {
+        if self.disk.writing || self.disk.parting || self.disk.refuses(now) || self.secure(now, ctx) {
             return;
         }
-        if self.secure(now, ctx) {
-            return;
-        }
-        let first = !self.disk.waiting.is_empty();
-        let chunk = if first {
-            self.disk.next_chunk()
-        } else if self.should_spill(now) {
-            self.outbox.spill(CHUNK, CHUNK_MESSAGES)
-        } else {
-            return;
-        };
+        let chunk = self.next_to_write(now);
         if chunk.is_empty() {
             return;
         }
+        let messages: Vec<_> = chunk.iter().map(|waiting| Arc::clone(&waiting.message)).collect();
+        self.disk.in_transit = chunk;
+        self.at_disk(
+            move |store| store.append(&messages),
+            |actor, appended, ctx| {
+                let chunk = std::mem::take(&mut actor.disk.in_transit);
+                match appended {
+                    Ok(appended) => actor.on_written(chunk, &appended),
+                    Err(error) => actor.on_not_written(chunk, &error),
+                }
+                actor.go_on(ctx);
+            },
+            ctx,
+        );
+    }
+
+    /// What must be on disk; and when what is in memory alone is bound for it as well, that in one row with it:
+    /// it is read again in the order in which it was written.
+    fn next_to_write(&mut self, now: Instant) -> Vec<Waiting> {
+        let firsts = self.disk.next_chunk();
+        let spills = self.should_spill(now);
+        match firsts.last() {
+            None if spills => self.outbox.spill(u64::MAX, CHUNK, CHUNK_MESSAGES),
+            Some(last) if spills || self.carrier.is_none() => {
+                let older = self.outbox.spill(last.came, CHUNK, CHUNK_MESSAGES);
+                self.in_a_row(older, firsts)
+            }
+            _ => firsts,
+        }
+    }
+
+    /// These in the order in which they came; what would overtake others that are still in memory alone waits.
+    fn in_a_row(&mut self, older: Vec<Waiting>, firsts: Vec<Waiting>) -> Vec<Waiting> {
+        if older.is_empty() {
+            return firsts;
+        }
+        let most = self.outbox.oldest_bare().unwrap_or(u64::MAX);
+        let (mut row, mut firsts) = (older, firsts);
+        let early = firsts.partition_point(|waiting| waiting.came < most);
+        self.disk.wait_again(firsts.drain(early..));
+        row.append(&mut firsts);
+        row.sort_by_key(|waiting| waiting.came);
+        row
+    }
+
+    /// Lets the store do something, after it was told what is released, and hears of it here.
+    fn at_disk<T: Send + 'static>(
+        &mut self,
+        operation: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&mut Self, Result<T, StoreError>, &mut Context<Self>) + 'static,
+        ctx: &mut Context<Self>,
+    ) {
         self.disk.writing = true;
-        self.disk.in_transit.clone_from(&chunk);
         let released = self.disk.tell_released();
-        let writing = self.disk.disk.run(move |store| {
+        let doing = self.disk.disk.run(move |store| {
             store.release(&released)?;
-            let appended = store.append(&chunk);
-            Ok((appended, store.stats()))
+            let outcome = operation(store);
+            Ok((outcome, store.stats()))
         });
-        ctx.spawn(writing.into_actor(self).map(move |outcome, actor, ctx| {
+        ctx.spawn(doing.into_actor(self).map(move |outcome, actor, ctx| {
             actor.disk.writing = false;
             actor.disk.told(outcome.is_ok());
-            let chunk = std::mem::take(&mut actor.disk.in_transit);
-            let appended = outcome.and_then(|(appended, stats)| {
+            let outcome = outcome.and_then(|(outcome, stats)| {
                 actor.disk.stats = stats;
-                appended
+                outcome
             });
-            match appended {
-                Ok(appended) => actor.on_written(chunk, first, &appended),
-                Err(error) => actor.on_not_written(chunk, first, &error),
-            }
-            actor.go_on(ctx);
+            then(actor, outcome, ctx);
         }));
     }
 
@@ -262,32 +307,24 @@ impl Spool {
     /// What is out and not acknowledged for too long is written as well, ahead of what came after it: nobody
     /// knows whether it arrives.
     fn secure(&mut self, now: Instant, ctx: &mut Context<Self>) -> bool {
-        let due = self.flow.is_stalled(now) && self.disk.secure_at.is_none_or(|at| now >= at);
+        let wanted = self.flow.is_stalled(now) || self.should_spill(now);
+        let due = wanted && self.disk.secure_at.is_none_or(|at| now >= at);
         let out = if due { self.outbox.to_secure(CHUNK, CHUNK_MESSAGES) } else { Vec::new() };
         if out.is_empty() {
             return false;
         }
-        self.disk.writing = true;
-        let released = self.disk.tell_released();
         let (tickets, messages): (Vec<_>, Vec<_>) = out.into_iter().unzip();
-        let writing = self.disk.disk.run(move |store| {
-            store.release(&released)?;
-            let appended = store.append(&messages);
-            Ok((appended, store.stats()))
-        });
-        ctx.spawn(writing.into_actor(self).map(move |outcome, actor, ctx| {
-            actor.disk.writing = false;
-            actor.disk.told(outcome.is_ok());
-            let appended = outcome.and_then(|(appended, stats)| {
-                actor.disk.stats = stats;
-                appended
-            });
-            match appended {
-                Ok(appended) => actor.on_secured(&tickets, &appended),
-                Err(error) => actor.on_not_secured(&error),
-            }
-            actor.go_on(ctx);
-        }));
+        self.at_disk(
+            move |store| store.append(&messages),
+            move |actor, appended, ctx| {
+                match appended {
+                    Ok(appended) => actor.on_secured(&tickets, &appended),
+                    Err(error) => actor.on_not_secured(&error),
+                }
+                actor.go_on(ctx);
+            },
+            ctx,
+        );
         true
     }
 
@@ -315,8 +352,8 @@ impl Spool {
     pub(super) fn passes_disk(&mut self, now: Instant) -> bool {
         let passes = self.carrier.is_some() && self.disk.refuses(now) && !self.disk.writing;
         if passes {
-            for message in self.disk.take_waiting() {
-                self.outbox.push(message, None);
+            for waiting in self.disk.take_waiting() {
+                self.outbox.push(waiting.message, None);
             }
         }
         passes
@@ -338,10 +375,11 @@ impl Spool {
     }
 
     /// What was to be on disk first goes out now, unless others are to go before it; the rest waits there.
-    fn on_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, appended: &Appended) {
+    fn on_written(&mut self, chunk: Vec<Waiting>, appended: &Appended) {
         self.on_appended(appended);
         let most = usize::try_from(self.parts.settings.max_memory.0 / 2).unwrap_or(usize::MAX);
-        if !first || self.carrier.is_none() || self.outbox.live_bytes() > most {
+        let goes_out = chunk.iter().all(|waiting| waiting.first);
+        if !goes_out || self.carrier.is_none() || self.outbox.live_bytes() > most {
             self.disk.behind = true;
             self.disk.epoch += 1;
             return;
@@ -350,33 +388,36 @@ impl Spool {
             self.disk.cursor = appended.block;
         }
         self.outbox.begin_block(appended.block, chunk.len());
-        for (index, message) in (0..).zip(chunk) {
+        for (index, waiting) in (0..).zip(chunk) {
             let place = super::outbox::Place { block: appended.block, index };
-            self.outbox.push(message, Some(place));
+            self.outbox.push(waiting.message, Some(place));
         }
     }
 
-    /// What the disk doesn't take goes out without it if it can, and waits in memory if not.
-    fn on_not_written(&mut self, chunk: Vec<Arc<Outgoing>>, first: bool, error: &StoreError) {
-        if matches!(error, StoreError::Full { .. }) {
-            if first && self.carrier.is_some() {
-                for message in chunk {
-                    self.outbox.push(message, None);
-                }
-            } else {
-                let reason = "the spool is full (messaging.spool.max_bytes) and refuses what is new";
-                self.losses.count_messages(&chunk, reason, Instant::now());
-            }
-            return;
-        }
-        self.disk_fails(&error.to_string());
-        if first {
-            for message in chunk {
-                self.outbox.push(message, None);
-            }
+    /// What the disk doesn't take goes out without it if it can, and waits where it did if not.
+    fn on_not_written(&mut self, chunk: Vec<Waiting>, error: &StoreError) {
+        let (firsts, spilled): (Vec<_>, Vec<_>) = chunk.into_iter().partition(|waiting| waiting.first);
+        let is_full = matches!(error, StoreError::Full { .. });
+        if is_full {
+            self.lose(spilled);
         } else {
-            self.outbox.unspill(chunk);
+            self.disk_fails(&error.to_string());
+            self.outbox.unspill(spilled);
         }
+        if self.carrier.is_some() {
+            firsts.into_iter().for_each(|waiting| self.outbox.push(waiting.message, None));
+        } else if is_full {
+            self.lose(firsts);
+        } else {
+            self.disk.wait_again(firsts.into_iter());
+        }
+    }
+
+    /// There is no room for these.
+    fn lose(&mut self, messages: Vec<Waiting>) {
+        let reason = "the spool is full (messaging.spool.max_bytes) and refuses what is new";
+        let messages: Vec<_> = messages.into_iter().map(|waiting| waiting.message).collect();
+        self.losses.count_messages(&messages, reason, Instant::now());
     }
 
     pub(super) fn disk_fails(&mut self, error: &str) {
@@ -414,24 +455,16 @@ impl Spool {
         if note {
             self.disk.noted_at = now;
         }
-        self.disk.writing = true;
-        let released = self.disk.tell_released();
-        let releasing = self.disk.disk.run(move |store| {
-            store.release(&released)?;
-            if note {
-                store.note()?;
-            }
-            Ok(store.stats())
-        });
-        ctx.spawn(releasing.into_actor(self).map(|outcome, actor, ctx| {
-            actor.disk.writing = false;
-            actor.disk.told(outcome.is_ok());
-            match outcome {
-                Ok(stats) => actor.disk.stats = stats,
-                Err(error) => actor.disk_fails(&error.to_string()),
-            }
-            actor.write(ctx);
-        }));
+        self.at_disk(
+            move |store| if note { store.note() } else { Ok(()) },
+            |actor, outcome, ctx| {
+                if let Err(error) = outcome {
+                    actor.disk_fails(&error.to_string());
+                }
+                actor.write(ctx);
+            },
+            ctx,
+        );
     }
 
     /// Drops what is older than it may be.
@@ -464,7 +497,7 @@ impl Spool {
         let mut dropped = self.outbox.shed(most.saturating_sub(self.disk.waiting_bytes), oldest);
         while self.disk.waiting_bytes > most {
             let next = if oldest { self.disk.waiting.pop_front() } else { self.disk.waiting.pop_back() };
-            let Some(message) = next else { break };
+            let Some(Waiting { message, .. }) = next else { break };
             self.disk.waiting_bytes -= message.size();
             dropped.push(message);
         }

@@ -24,6 +24,13 @@ pub(crate) struct Bench {
     pub(crate) boiler: Device,
 }
 
+/// A device with two tags, of which the second must not get lost: not registered.
+pub(crate) fn mixer() -> Device {
+    let mut settings = device_settings("mixer", secs(1), 2);
+    settings.tags[1].class = TagClass::Critical;
+    Device { tags: bifrost_actors::plc::compile(&settings).unwrap().tags, last: Cell::new(0) }
+}
+
 /// A device whose scans are made up.
 pub(crate) struct Device {
     pub(crate) tags: Arc<DeviceTags>,
@@ -93,6 +100,16 @@ impl Bench {
     pub(crate) async fn scans_of(&self, device: &Device, count: usize, at: Timestamp) {
         for _ in 0..count {
             assert!(self.plant.publish(device.scan(at)));
+        }
+        settle().await;
+    }
+
+    /// Publishes scans of so many tags each, and lets them arrive together.
+    pub(crate) async fn scans_with(&self, device: &Device, tags: &[usize]) {
+        for count in tags {
+            let mut scan = device.scan(Timestamp::now());
+            scan.readings.truncate(*count);
+            assert!(self.plant.publish(scan));
         }
         settle().await;
     }

@@ -15,7 +15,11 @@ use bifrost_actors::{
 use bifrost_model::{AlarmState, Timestamp};
 use serde_json::Value;
 
-use crate::{Bench, Session, bench::run_in, ms, secs, with_bench};
+use crate::{
+    Bench, Session,
+    bench::{mixer, run_in},
+    ms, secs, with_bench,
+};
 
 const MEMORY: u64 = 64 << 10;
 
@@ -260,4 +264,23 @@ fn what_is_too_old_is_dropped_and_named() {
             assert!(session.scans("press", true).into_iter().eq(21..=30));
         },
     );
+}
+
+#[test]
+fn what_the_disk_did_not_take_at_once_keeps_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    run_in(folder.path(), SpoolSettings::default(), async |bench| {
+        let mixer = mixer();
+        bench.plant.register(&mixer.tags).await;
+        let disk = break_disk(folder.path());
+        bench.scans_with(&mixer, &[2, 1, 1]).await;
+        bench.scans_with(&mixer, &[2, 1, 2]).await;
+        tokio::time::sleep(ms(500)).await;
+        assert!(bench.spool.report().await.disk_error.is_some());
+        disk.mend();
+        tokio::time::sleep(secs(5)).await;
+        let session = Session::taking(&bench.spool, 100);
+        tokio::time::sleep(secs(1)).await;
+        assert!(session.scans("mixer", true).into_iter().eq(1..=6), "{:?}", session.numbers());
+    });
 }

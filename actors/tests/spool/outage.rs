@@ -4,12 +4,13 @@ use std::path::Path;
 
 use bifrost_actors::{
     broker::Outcome,
+    size::ByteSize,
     spool::{Mode, Modes, SpoolSettings, SpoolState},
 };
 
 use crate::{
     Session,
-    bench::{crash_in, run_in},
+    bench::{crash_in, mixer, run_in},
     ms, secs, settle, with_bench,
 };
 
@@ -218,5 +219,38 @@ fn what_is_live_is_not_held_up_by_a_backlog_that_is_acknowledged_slowly() {
         session.go_on();
         tokio::time::sleep(secs(2)).await;
         assert!(session.scans("press", true).into_iter().eq(1..=1000));
+    });
+}
+
+#[test]
+fn what_is_on_disk_at_once_does_not_overtake_what_came_before_it() {
+    with_bench(SpoolSettings::default(), async |bench| {
+        let mixer = mixer();
+        bench.plant.register(&mixer.tags).await;
+        bench.scans_with(&mixer, &[1, 1, 1]).await;
+        bench.scans_with(&mixer, &[2, 1, 2, 1]).await;
+        assert!(bench.on_disk().await >= 4, "it doesn't wait for anything");
+        bench.scans_with(&mixer, &[1, 2, 1]).await;
+        tokio::time::sleep(secs(3)).await;
+        let session = Session::taking(&bench.spool, 100);
+        tokio::time::sleep(secs(1)).await;
+        assert!(session.scans("mixer", true).into_iter().eq(1..=10), "{:?}", session.numbers());
+    });
+}
+
+#[test]
+fn what_is_out_goes_to_disk_before_what_comes_after_it() {
+    let settings = SpoolSettings { max_memory: ByteSize(64 << 10), ..SpoolSettings::default() };
+    with_bench(settings, async |bench| {
+        let session = Session::holding(&bench.spool, 5);
+        bench.scans(&bench.press, 170).await;
+        assert_eq!(session.numbers().len(), 5);
+        tokio::time::sleep(ms(500)).await;
+        assert!(bench.on_disk().await > 5, "too much waits");
+        session.detach();
+        tokio::time::sleep(secs(4)).await;
+        let next = Session::taking(&bench.spool, 100);
+        tokio::time::sleep(secs(1)).await;
+        assert!(next.scans("press", true).into_iter().eq(1..=170), "{:?}", next.numbers());
     });
 }

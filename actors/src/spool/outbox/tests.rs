@@ -36,8 +36,8 @@ fn numbers<'a>(batch: impl IntoIterator<Item = &'a (Ticket, Arc<Outgoing>)>) -> 
     batch.into_iter().map(|(_, message)| message.seq).collect()
 }
 
-fn seqs(messages: &[Arc<Outgoing>]) -> Vec<u64> {
-    messages.iter().map(|message| message.seq).collect()
+fn seqs(messages: &[Waiting]) -> Vec<u64> {
+    messages.iter().map(|waiting| waiting.message.seq).collect()
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_message_on_disk_that_is_sent_live_releases_its_block_too() {
     outbox.begin_block(3, 2);
     (0..2).for_each(|index| outbox.push(message(1 + u64::from(index)), Some(Place { block: 3, index })));
     assert!(outbox.has_in_hand(3));
-    assert_eq!(outbox.spill(1000, 10), Vec::<Arc<Outgoing>>::new(), "it is on disk already");
+    assert_eq!(seqs(&outbox.spill(u64::MAX, 1000, 10)), NONE, "it is on disk already");
     let batch = outbox.next(WINDOW, &mut 0);
     outbox.settle(batch[0].0, Outcome::Delivered);
     assert_eq!(outbox.settle(batch[1].0, Outcome::Delivered).released, Some(3));
@@ -133,7 +133,7 @@ fn a_message_on_disk_that_is_sent_live_releases_its_block_too() {
 fn the_oldest_are_spilled_and_come_back_to_their_place_when_the_disk_does_not_take_them() {
     let mut outbox = Outbox::default();
     (1..=4).for_each(|seq| outbox.push(message(seq), None));
-    let spilled = outbox.spill(usize::MAX, 2);
+    let spilled = outbox.spill(u64::MAX, usize::MAX, 2);
     assert_eq!(seqs(&spilled), [1, 2]);
     outbox.unspill(spilled);
     assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [1, 2, 3]);
@@ -216,7 +216,7 @@ impl Model {
                 self.read_up_to = 0;
             }
             4 => {
-                let spilled = seqs(&outbox.spill(usize::MAX, 1 + choice % 4));
+                let spilled = seqs(&outbox.spill(u64::MAX, usize::MAX, 1 + choice % 4));
                 let id = self.disk.last().map_or(0, |(id, _)| *id).max(self.read_up_to) + 1;
                 if !spilled.is_empty() {
                     self.disk.push((id, spilled));
@@ -310,4 +310,15 @@ fn replayed_messages_leave_room_in_the_window() {
     assert_eq!(numbers(&outbox.next(window, &mut 100)), [1, 2]);
     outbox.push(message(9), None);
     assert_eq!(numbers(&outbox.next(window, &mut 100)), [9]);
+}
+
+#[test]
+fn only_what_came_before_is_spilled_with_something_that_must_be_on_disk() {
+    let mut outbox = Outbox::default();
+    (1..=2).for_each(|seq| outbox.push(message(seq), None));
+    let place = outbox.number();
+    outbox.push(message(4), None);
+    assert!(outbox.oldest_bare().is_some_and(|oldest| oldest < place));
+    assert_eq!(seqs(&outbox.spill(place, usize::MAX, 10)), [1, 2]);
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [4]);
 }
