@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// Most subjects that are remembered; of others each message is tried.
 const MAX: usize = 4096;
 /// After so long a subject is tried again.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// What was denied, and when last.
 #[derive(Debug, Default)]

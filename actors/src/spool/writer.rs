@@ -405,7 +405,9 @@ impl Spool {
             self.outbox.unspill(spilled);
         }
         if self.carrier.is_some() {
-            firsts.into_iter().for_each(|waiting| self.outbox.push(waiting.message, None));
+            for waiting in firsts {
+                self.outbox.push(waiting.message, None);
+            }
         } else if is_full {
             self.lose(firsts);
         } else {
