@@ -7,12 +7,13 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, join_all};
+use prometheus::IntCounter;
 
 use super::{Gateway, handle::BROKERS};
 use crate::{
     broker::{self, Dialect, Encoder, FilterSettings, Identity, Routes, Selection, SpoolPorts, Texts},
     commands::{FindSelection, Protocol},
-    dead_letters::{Bury, NewLetter},
+    dead_letters::{Bury, LettersPorts, NewLetter},
     mqtt::{self, MqttSettings},
     nats::{self, NatsSettings},
     plc::{DeviceStats, ObserveDevice},
@@ -169,7 +170,11 @@ impl Gateway {
             desk,
             router: self.0.shared.router.clone(),
             encoder: Arc::clone(&shared.encoder),
-            bury: self.bury(Arc::clone(&shared.name)),
+            bury: bury(
+                Arc::clone(&shared.name),
+                self.0.letters.clone(),
+                self.0.shared.metrics.dead_letters_lost.clone(),
+            ),
             diagnose: self.diagnose(broker),
             events: self.0.shared.events.clone(),
             metrics: Arc::clone(&self.0.shared.metrics),
@@ -214,23 +219,6 @@ impl Gateway {
         }
     }
 
-    /// What a broker refuses goes to the dead letters.
-    fn bury(&self, session: Arc<str>) -> spool::Bury {
-        let letters = self.0.letters.clone();
-        Arc::new(move |message, reason| {
-            let letter = NewLetter::message(Arc::clone(&session), &reason, (*message).clone());
-            let buried = letters.get().map(|letters| letters.bury.try_send(Bury(letter)));
-            if !matches!(buried, Some(Ok(()))) {
-                tracing::warn!(
-                    session = &*session,
-                    topic = &*message.topic,
-                    reason,
-                    "a message that its broker refuses couldn't be kept among the dead letters"
-                );
-            }
-        })
-    }
-
     /// Figures of every device that this broker is told of.
     fn diagnose(&self, broker: &BrokerSettings) -> Option<(Duration, spool::Diagnose)> {
         let interval = broker.kind.diagnostics_interval()?;
@@ -255,5 +243,38 @@ impl Gateway {
     pub(super) fn spool_paths(&self) -> Vec<String> {
         let path = |broker: &BrokerSettings| format!("{BROKERS}/{}/spool", encode_name(&broker.name));
         self.0.settings.brokers.iter().map(path).collect()
+    }
+}
+
+/// What a broker refuses goes to the dead letters; what these don't take is counted as lost.
+fn bury(session: Arc<str>, letters: Slot<LettersPorts>, lost: IntCounter) -> spool::Bury {
+    Arc::new(move |message, reason| {
+        let letter = NewLetter::message(Arc::clone(&session), &reason, (*message).clone());
+        let buried = letters.get().map(|letters| letters.bury.try_send(Bury(letter)));
+        if !matches!(buried, Some(Ok(()))) {
+            lost.inc();
+            tracing::warn!(
+                session = &*session,
+                topic = &*message.topic,
+                reason,
+                "a message that its broker refuses couldn't be kept among the dead letters"
+            );
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_dead_letters_take_is_counted_as_lost() {
+        let lost = IntCounter::new("lost", "lost").unwrap();
+        let bury = bury("cloud".into(), Slot::empty(), lost.clone());
+        for _ in 0..3 {
+            let message = crate::testing::outgoing("t", bifrost_model::TagClass::Status, "{}");
+            bury(Arc::new(message), "135 not authorized".to_owned());
+        }
+        assert_eq!(lost.get(), 3);
     }
 }
