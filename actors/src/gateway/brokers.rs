@@ -6,10 +6,16 @@ use std::{
     time::Duration,
 };
 
+use bifrost_model::{Event, Severity};
 use futures_util::future::{BoxFuture, join_all};
 use prometheus::IntCounter;
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 
-use super::{Gateway, handle::BROKERS};
+use super::{
+    Gateway,
+    handle::{BROKERS, Begun},
+};
 use crate::{
     broker::{self, Dialect, Encoder, FilterSettings, Identity, Routes, Selection, SpoolPorts, Texts},
     commands::{FindSelection, Protocol},
@@ -136,12 +142,13 @@ impl Gateway {
             let path = self.0.tree.send(add).await.map_err(|_| TreeError::Gone)??;
             let shared = self.shared(broker, Placement::Broker(index));
             let (spool, session) = (self.spool_spec(broker, &shared), self.session_spec(broker, shared));
-            spools.push(self.begin(&path, spool));
+            spools.push((broker.name.as_str(), self.begin(&path, spool)));
             drop(tokio::spawn(self.begin(&path, session)));
         }
-        // One that takes longer comes later.
-        let all = tokio::spawn(join_all(spools));
-        let _ = tokio::time::timeout(SPOOLS_START, all).await;
+        let late = late(spools, SPOOLS_START).await;
+        if !late.is_empty() {
+            self.events().record(spool_late(&late));
+        }
         Ok(())
     }
 
@@ -246,6 +253,29 @@ impl Gateway {
     }
 }
 
+/// Waits for all, at most so long; answers who isn't there by then, and comes later.
+async fn late(begun: Vec<(&str, Begun)>, limit: Duration) -> Vec<&str> {
+    let deadline = Instant::now() + limit;
+    let mut late = Vec::new();
+    let begun: Vec<_> = begun.into_iter().map(|(name, begun)| (name, tokio::spawn(begun))).collect();
+    for (name, begun) in begun {
+        if timeout_at(deadline, begun).await.is_err() {
+            late.push(name);
+        }
+    }
+    late
+}
+
+/// Devices don't wait any longer for these brokers' spools.
+fn spool_late(brokers: &[&str]) -> Event {
+    let message = format!(
+        "devices start before what waits for {} is opened: what is read until then isn't kept for it; look at the \
+         disk, and at how much lies in its spool",
+        brokers.join(", ")
+    );
+    Event::new("", "spool_late", Severity::Error, message).with(json!({ "brokers": brokers }))
+}
+
 /// What a broker refuses goes to the dead letters; what these don't take is counted as lost.
 fn bury(session: Arc<str>, letters: Slot<LettersPorts>, lost: IntCounter) -> spool::Bury {
     Arc::new(move |message, reason| {
@@ -265,7 +295,29 @@ fn bury(session: Arc<str>, letters: Slot<LettersPorts>, lost: IntCounter) -> spo
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_late_is_named_and_comes_all_the_same() {
+        let after = |millis| Box::pin(tokio::time::sleep(Duration::from_millis(millis))) as Begun;
+        let (came, comes) = tokio::sync::oneshot::channel();
+        let slow: Begun = Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            came.send(()).unwrap();
+        });
+        let begun =
+            vec![("a", after(5)), ("slow", slow), ("b", after(9_999)), ("never", Box::pin(pending()))];
+        let begin = Instant::now();
+        assert_eq!(late(begun, SPOOLS_START).await, ["slow", "never"]);
+        assert_eq!(begin.elapsed().as_secs(), 10);
+        comes.await.unwrap();
+        assert!(late(vec![("a", after(5))], SPOOLS_START).await.is_empty());
+        let told = spool_late(&["slow", "never"]);
+        assert_eq!((told.event_type, &told.data), ("spool_late", &json!({"brokers": ["slow", "never"]})));
+        assert!(told.message.contains("slow, never"), "{}", told.message);
+    }
 
     #[test]
     fn what_no_dead_letters_take_is_counted_as_lost() {
