@@ -22,14 +22,13 @@ use super::{
     losses::Losses,
     messages::{ReportSpool, SpoolDesk, SpoolReport},
     outbox::{Outbox, Waiting, Window, is_kept},
+    reader::late,
     settings::{Mode, SpoolSettings},
     store::{Dropped, Pending, SetAside, StoreSettings},
     writer::DiskState,
 };
 use crate::{
-    broker::{
-        Attach, Deliver, Detach, Encoder, Outcome, Outgoing, Requeue, Settled, SpoolPorts, as_historical,
-    },
+    broker::{Attach, Deliver, Detach, Encoder, Outcome, Outgoing, Requeue, Settled, SpoolPorts},
     metrics::{Metrics, SessionMetrics},
     plc::DeviceStats,
     router::{EventSink, Filter, News, RouterPorts, Subscribe, SubscriberId, Topics, next_subscriber_id},
@@ -409,7 +408,6 @@ impl Handler<Attach> for Spool {
             replay_bytes: bytes / 4,
         };
         self.carrier = Some(Carrier { incarnation: attach.incarnation, to: attach.to, window });
-        self.flow.progress();
         self.hold_until = None;
         // A broker may have forgotten what it was told before.
         self.descriptions = self.devices.values().cloned().collect();
@@ -434,7 +432,10 @@ impl Handler<Settled> for Spool {
         if self.carrier.as_ref().is_none_or(|carrier| carrier.incarnation != settled.incarnation) {
             return;
         }
-        self.flow.progress();
+        // A broker that is only busy takes nothing.
+        if settled.outcomes.iter().any(|(_, outcome)| !matches!(outcome, Outcome::Again(_))) {
+            self.flow.progress();
+        }
         for (ticket, outcome) in settled.outcomes {
             self.settle(ticket, outcome);
         }
@@ -470,8 +471,7 @@ impl Handler<Requeue> for Spool {
     type Result = Result<(), String>;
 
     fn handle(&mut self, Requeue(message): Requeue, ctx: &mut Self::Context) -> Self::Result {
-        let payload = if message.historical { message.payload } else { as_historical(&message.payload) };
-        self.accept(Outgoing { payload, historical: true, ..message });
+        self.accept(late(message));
         self.pump(ctx);
         Ok(())
     }

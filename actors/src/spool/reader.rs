@@ -54,10 +54,8 @@ impl Spool {
     }
 }
 
-/// What comes from disk says that it is late.
-fn late(message: Outgoing) -> Outgoing {
-    if message.historical {
-        return message;
-    }
-    Outgoing { payload: as_historical(&message.payload), historical: true, ..message }
+/// What is sent after newer ones says that it is late, and takes no newer one's place at the broker.
+pub(super) fn late(message: Outgoing) -> Outgoing {
+    let payload = if message.historical { message.payload } else { as_historical(&message.payload) };
+    Outgoing { payload, historical: true, retain: false, ..message }
 }

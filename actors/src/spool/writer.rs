@@ -30,7 +30,7 @@ const NOTE: Duration = Duration::from_secs(5);
 const RANGES: usize = 1000;
 
 /// What a spool knows of its disk.
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts")]
 pub(super) struct DiskState {
     pub(super) disk: Disk,
     /// For the disk before they are sent.
@@ -45,6 +45,8 @@ pub(super) struct DiskState {
     /// … or is being told.
     telling: Vec<u64>,
     noted_at: Instant,
+    /// Whether the store knows of releases that aren't noted on disk.
+    unnoted: bool,
     /// Blocks up to this one are in hand or released …
     pub(super) cursor: u64,
     /// … and there may be others behind it.
@@ -71,6 +73,7 @@ impl DiskState {
             released: Vec::new(),
             telling: Vec::new(),
             noted_at: Instant::now(),
+            unnoted: false,
             cursor: 0,
             behind: stats.blocks > 0,
             epoch: 0,
@@ -141,6 +144,7 @@ impl DiskState {
     /// What the store is told not to give any more.
     fn tell_released(&mut self) -> Vec<u64> {
         self.telling = std::mem::take(&mut self.released);
+        self.unnoted |= !self.telling.is_empty();
         self.telling.clone()
     }
 
@@ -176,12 +180,23 @@ impl DiskState {
 }
 
 impl Spool {
-    /// Hands on what may go, and sets to work what can be done beside.
+    /// Hands on what may go, and sets to work what can be done beside. What the broker has room for needs no
+    /// disk, even after an outage: so that comes first.
     pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
-        self.write(ctx);
         let now = Instant::now();
         self.passes_disk(now);
-        if self.hold_until.is_some_and(|until| now < until) || self.disk.parting {
+        self.hand_on(now);
+        self.write(ctx);
+        self.read(ctx);
+        self.pump_again(ctx);
+    }
+
+    fn holds(&self, now: Instant) -> bool {
+        self.disk.parting || self.hold_until.is_some_and(|until| now < until)
+    }
+
+    fn hand_on(&mut self, now: Instant) {
+        if self.holds(now) {
             return;
         }
         let Some(carrier) = &self.carrier else { return };
@@ -197,15 +212,13 @@ impl Spool {
         }
         if !batch.is_empty() && to.try_send(crate::broker::Deliver(batch)).is_err() {
             self.lose_carrier();
-            return;
         }
-        self.read(ctx);
-        self.pump_again(ctx);
     }
 
     /// What waits for its rate is looked at again soon.
     fn pump_again(&mut self, ctx: &mut Context<Self>) {
-        if self.outbox.replay_len() > 0 && !self.pumping {
+        let may = self.carrier.is_some() && !self.holds(Instant::now());
+        if self.outbox.replay_len() > 0 && may && !self.pumping {
             self.pumping = true;
             ctx.run_later(Duration::from_millis(5), |actor, ctx| {
                 actor.pumping = false;
@@ -450,8 +463,10 @@ impl Spool {
     /// Lets the store know what isn't needed any more.
     pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let note = now.duration_since(self.disk.noted_at) >= NOTE;
-        if self.disk.writing || self.disk.parting || self.disk.released.is_empty() {
+        let note = now.duration_since(self.disk.noted_at) >= NOTE
+            && (self.disk.unnoted || !self.disk.released.is_empty());
+        let nothing = self.disk.released.is_empty() && !note;
+        if self.disk.writing || self.disk.parting || nothing {
             return;
         }
         if note {
@@ -459,9 +474,10 @@ impl Spool {
         }
         self.at_disk(
             move |store| if note { store.note() } else { Ok(()) },
-            |actor, outcome, ctx| {
-                if let Err(error) = outcome {
-                    actor.disk_fails(&error.to_string());
+            move |actor, outcome, ctx| {
+                match outcome {
+                    Ok(()) => actor.disk.unnoted &= !note,
+                    Err(error) => actor.disk_fails(&error.to_string()),
                 }
                 actor.write(ctx);
             },

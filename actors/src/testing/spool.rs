@@ -70,7 +70,7 @@ fn encoder() -> Encoder {
         diagnostics: "d/{device_id}/{metric_name}",
     };
     let routes = Arc::new(Routes::new(Dialect::Mqtt, &identity, &texts));
-    Encoder::new(identity, routes, &FilterSettings::default(), &DownsampleSettings::default(), false)
+    Encoder::new(identity, routes, &FilterSettings::default(), &DownsampleSettings::default(), true)
 }
 
 impl SpoolUnderTest {

@@ -28,8 +28,9 @@ impl Got {
         serde_json::from_slice(&self.message.payload).unwrap()
     }
 
-    /// Whether it says that it is late.
+    /// Whether it says that it is late; the broker isn't to keep it then.
     pub(crate) fn is_late(&self) -> bool {
+        assert!(!(self.message.historical && self.message.retain));
         assert_eq!(self.json()["is_historical"] == true, self.message.historical);
         self.message.historical
     }
