@@ -309,9 +309,9 @@ mod tests {
         });
         let begun =
             vec![("a", after(5)), ("slow", slow), ("b", after(9_999)), ("never", Box::pin(pending()))];
-        let begin = Instant::now();
+        let started = Instant::now();
         assert_eq!(late(begun, SPOOLS_START).await, ["slow", "never"]);
-        assert_eq!(begin.elapsed().as_secs(), 10);
+        assert_eq!(started.elapsed().as_secs(), 10);
         comes.await.unwrap();
         assert!(late(vec![("a", after(5))], SPOOLS_START).await.is_empty());
         let told = spool_late(&["slow", "never"]);
