@@ -179,7 +179,7 @@ impl Router {
             let alarms = self.memory.alarms.active().filter(|alarm| filter.passes_device(&alarm.device_id));
             news.extend(alarms.cloned().map(News::Alarm));
         }
-        if filter.topics.device_data {
+        if filter.topics.device_data && !filter.news_only {
             news.extend(self.memory.last.snapshot(filter).into_iter().map(News::LastKnown));
         }
         news

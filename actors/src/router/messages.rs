@@ -68,6 +68,8 @@ pub struct Filter {
     pub devices: Option<HashSet<Arc<str>>>,
     /// Tag ids; applied by the subscriber, the router passes whole batches.
     pub tags: Option<HashSet<Arc<str>>>,
+    /// Whether last known values are left out of what was known before: for who passes each scan on once.
+    pub news_only: bool,
 }
 
 impl Filter {

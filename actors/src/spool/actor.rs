@@ -1,7 +1,7 @@
 //! A spool's life: it takes news in, hands messages to its session, and hears what became of them.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -10,12 +10,13 @@ use std::{
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture,
 };
-use bifrost_model::{DeviceTags, Event, Severity, Timestamp};
+use bifrost_model::{Event, Severity, Timestamp};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::{
     age::Age,
+    descriptions::{Descriptions, Gone},
     disk::Disk,
     flow::{Budget, Flow},
     gaps::Gaps,
@@ -40,6 +41,8 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(250);
 /// How often messages that are too old are looked for.
 const EXPIRE: Duration = Duration::from_secs(10);
+/// How often the router is asked again for alarms and descriptions that were missed, at most.
+const ASK: Duration = Duration::from_secs(5);
 /// Longest time that what is out may take to be acknowledged at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Pause after a message that is to be sent again.
@@ -74,6 +77,7 @@ pub(crate) struct Parts {
 pub(crate) struct Legacy {
     messages: Vec<Arc<Outgoing>>,
     gaps: Gaps,
+    gone: Gone,
     losses: Option<Losses>,
     /// For which there is an alarm.
     disk_error: Option<String>,
@@ -128,7 +132,12 @@ pub(super) struct Spool {
     pub(super) metrics: SessionMetrics,
     subscription: SubscriberId,
     router: Option<RouterPorts>,
-    encoder: Encoder,
+    asked_at: Instant,
+    /// Whether something was said that it didn't hear, since it asked.
+    missed: bool,
+    /// Alarms of which there was news since it asked, until the answer comes.
+    heard: Option<HashSet<String>>,
+    pub(super) encoder: Encoder,
     /// Scans become messages here; its room is used again and again.
     encoded: Vec<Outgoing>,
     pub(super) outbox: Outbox,
@@ -136,10 +145,7 @@ pub(super) struct Spool {
     pub(super) flow: Flow,
     pub(super) budget: Budget,
     pub(super) hold_until: Option<Instant>,
-    /// Devices that exist …
-    devices: BTreeMap<Arc<str>, Arc<DeviceTags>>,
-    /// … and those whose description goes out when nothing else does.
-    descriptions: VecDeque<Arc<DeviceTags>>,
+    pub(super) descriptions: Descriptions,
     pub(super) pumping: bool,
     pub(super) losses: Losses,
     gaps: Gaps,
@@ -164,6 +170,9 @@ impl Spool {
             metrics,
             subscription: next_subscriber_id(),
             router: None,
+            asked_at: now,
+            missed: false,
+            heard: None,
             encoder: (parts.encoder)(),
             encoded: Vec::new(),
             outbox,
@@ -171,8 +180,7 @@ impl Spool {
             flow: Flow::new(parts.settings.stall_after),
             budget: Budget::new(parts.settings.replay_rate, now),
             hold_until: None,
-            devices: BTreeMap::new(),
-            descriptions: VecDeque::new(),
+            descriptions: Descriptions::new(left.gone, now),
             pumping: false,
             losses,
             gaps: left.gaps,
@@ -194,14 +202,34 @@ impl Spool {
             alarms: true,
             descriptions: true,
         };
-        let filter = Filter { topics, ..Filter::default() };
+        let filter = Filter { topics, news_only: true, ..Filter::default() };
+        self.asked_at = Instant::now();
+        self.missed = false;
+        self.descriptions.asked();
+        self.heard = Some(HashSet::new());
         let known =
             router.subscribe.send(Subscribe { id: self.subscription, to: ctx.address().recipient(), filter });
         self.router = Some(router);
         ctx.spawn(known.into_actor(self).map(|known, actor, ctx| {
-            known.unwrap_or_default().into_iter().for_each(|news| actor.take(news));
+            for news in known.unwrap_or_default() {
+                actor.take_known(news);
+            }
+            actor.descriptions.answered();
+            actor.heard = None;
             actor.pump(ctx);
         }));
+    }
+
+    /// Takes what was known when the router was asked, but for what it has said since.
+    fn take_known(&mut self, news: News) {
+        let is_news = match &news {
+            News::Described(tags) => self.descriptions.is_news(tags),
+            News::Alarm(alarm) => self.heard.as_ref().is_none_or(|heard| !heard.contains(&alarm.alarm_id)),
+            _ => true,
+        };
+        if is_news {
+            self.take(news);
+        }
     }
 
     fn take(&mut self, news: News) {
@@ -225,15 +253,11 @@ impl Spool {
                     self.accept(message);
                 }
             }
-            News::Described(tags) => self.describe(tags),
+            News::Described(tags) => self.descriptions.describe(tags, Instant::now()),
             News::Forgotten(id) => {
-                self.devices.remove(&id);
                 self.gaps.forget(&id);
-                self.descriptions.retain(|tags| *tags.device_id() != id);
-                let message = self.encoder.forget(&id);
-                if let Some(message) = message {
-                    self.outbox.push(Arc::new(message), None);
-                }
+                let clearing = self.encoder.forget(&id);
+                self.descriptions.forget(&id, clearing, Instant::now());
             }
             News::Missed(count) => {
                 self.gaps.missed(count);
@@ -255,12 +279,6 @@ impl Spool {
         }
     }
 
-    fn describe(&mut self, tags: Arc<DeviceTags>) {
-        self.descriptions.retain(|known| known.device_id() != tags.device_id());
-        self.descriptions.push_back(Arc::clone(&tags));
-        self.devices.insert(Arc::clone(tags.device_id()), tags);
-    }
-
     /// A message is the spool's from here on: in memory, or on its way to the disk first.
     fn accept(&mut self, message: Outgoing) {
         let message = Arc::new(message);
@@ -273,19 +291,10 @@ impl Spool {
         }
     }
 
-    /// The next description, made when it goes out: they are large.
-    pub(super) fn next_description(&mut self) -> Option<Outgoing> {
-        while let Some(tags) = self.descriptions.pop_front() {
-            if let Some(message) = self.encoder.description(&tags) {
-                return Some(message);
-            }
-        }
-        None
-    }
-
     fn look_after(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        if self.router.as_ref().is_none_or(|router| !router.subscribe.connected()) {
+        let is_gone = self.router.as_ref().is_none_or(|router| !router.subscribe.connected());
+        if is_gone || (self.missed && now.duration_since(self.asked_at) >= ASK) {
             self.subscribe(ctx);
         }
         self.flow.look(!self.outbox.is_idle(), now);
@@ -321,6 +330,9 @@ impl Spool {
     /// Nobody carries any more.
     pub(super) fn lose_carrier(&mut self) {
         self.carrier = None;
+        if let Some(ticket) = self.descriptions.recall() {
+            self.outbox.withdraw(ticket);
+        }
         self.outbox.recall();
         self.disk.rewind();
     }
@@ -370,6 +382,7 @@ impl Drop for Spool {
         *self.parts.legacy.lock().unwrap_or_else(PoisonError::into_inner) = Legacy {
             messages,
             gaps: std::mem::take(&mut self.gaps),
+            gone: self.descriptions.take_gone(),
             losses: Some(self.losses.clone()),
             disk_error: self.disk.error.take(),
         };
@@ -383,12 +396,12 @@ impl Handler<News> for Spool {
     type Result = ();
 
     fn handle(&mut self, news: News, ctx: &mut Self::Context) {
-        let missed = matches!(news, News::Missed(_));
+        self.missed |= matches!(news, News::Missed(_));
+        if let (Some(heard), News::Alarm(alarm)) = (&mut self.heard, &news) {
+            heard.insert(alarm.alarm_id.clone());
+        }
         self.take(news);
         self.bound_memory(Instant::now());
-        if missed {
-            self.subscribe(ctx);
-        }
         self.pump(ctx);
     }
 }
@@ -409,8 +422,7 @@ impl Handler<Attach> for Spool {
         };
         self.carrier = Some(Carrier { incarnation: attach.incarnation, to: attach.to, window });
         self.hold_until = None;
-        // A broker may have forgotten what it was told before.
-        self.descriptions = self.devices.values().cloned().collect();
+        self.descriptions.attached(Instant::now());
         self.pump(ctx);
     }
 }
@@ -450,6 +462,11 @@ impl Spool {
     fn settle(&mut self, ticket: crate::broker::Ticket, outcome: Outcome) {
         if let Outcome::Duplicate = outcome {
             self.metrics.duplicates.inc();
+        }
+        if self.descriptions.settle(ticket, &outcome) {
+            self.outbox.withdraw(ticket);
+            self.hold_until = Some(Instant::now() + AGAIN);
+            return;
         }
         let settling = self.outbox.settle(ticket, outcome);
         if let Some(message) = settling.delivered {

@@ -5,6 +5,7 @@
 
 mod actor;
 mod age;
+mod descriptions;
 mod disk;
 mod farewell;
 mod flow;

@@ -155,7 +155,18 @@ impl Outbox {
         batch
     }
 
-    fn has_room(&self, window: Window) -> bool {
+    /// Sends something past all that waits. If it comes back it isn't put back: see [`Self::withdraw`].
+    pub(super) fn send_now(&mut self, message: Arc<Outgoing>) -> Ticket {
+        let came = self.number();
+        self.send(Item { came, message, place: None, replayed: false, was_out: 0 }).0
+    }
+
+    /// What is out under this ticket is no more.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) {
+        self.take_out(ticket);
+    }
+
+    pub(super) fn has_room(&self, window: Window) -> bool {
         self.out.len() < window.messages && (self.out_bytes < window.bytes || self.out.is_empty())
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     actor::Spool,
     disk::Disk,
-    outbox::Waiting,
+    outbox::{Waiting, Window},
     settings::OnFull,
     store::{Appended, Pending, Store, StoreError, StoreStats},
 };
@@ -201,18 +201,21 @@ impl Spool {
         }
         let Some(carrier) = &self.carrier else { return };
         let (window, to) = (carrier.window, carrier.to.clone());
+        let due = if self.descriptions.is_due(now) { self.describe(window, now) } else { None };
         let mut batch = self.outbox.next(window, self.budget.fill(now));
-        if batch.is_empty()
-            && self.outbox.out_len() < 4
-            && self.outbox.live_len() == 0
-            && let Some(description) = self.next_description()
-        {
-            self.outbox.push(Arc::new(description), None);
-            batch = self.outbox.next(window, &mut 0);
-        }
+        let idle = batch.is_empty() && due.is_none() && self.outbox.live_len() == 0;
+        batch.extend(if idle { self.describe(window, now) } else { due });
         if !batch.is_empty() && to.try_send(crate::broker::Deliver(batch)).is_err() {
             self.lose_carrier();
         }
+    }
+
+    /// One description is out at a time.
+    fn describe(&mut self, window: Window, now: Instant) -> Option<(Ticket, Arc<Outgoing>)> {
+        if !self.descriptions.waits() || !self.outbox.has_room(window) {
+            return None;
+        }
+        self.descriptions.tell(&mut self.encoder, now, |message| self.outbox.send_now(message))
     }
 
     /// What waits for its rate is looked at again soon.

@@ -273,7 +273,7 @@ pub fn everything_of(devices: Option<&[&str]>) -> Filter {
     let topics =
         Topics { device_data: true, device_status: true, events: true, alarms: true, descriptions: false };
     let devices = devices.map(|ids| ids.iter().map(|id| Arc::from(*id)).collect());
-    Filter { topics, devices, tags: None }
+    Filter { topics, devices, tags: None, news_only: false }
 }
 
 /// A device under test.

@@ -83,7 +83,8 @@ pub(super) fn subscription(
         alarms: has(Topic::Alarms),
     };
     let set = |list: Option<Vec<Arc<str>>>| list.map(HashSet::from_iter);
-    Ok(Subscription { filter: Filter { topics, devices: set(devices), tags: set(tags) }, interval, batch })
+    let filter = Filter { topics, devices: set(devices), tags: set(tags), news_only: false };
+    Ok(Subscription { filter, interval, batch })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bifrost_actors::{
-    broker::Requeue,
+    broker::{Outcome, Requeue},
     router::{ForgetDevice, RecordEvent},
     spool::SpoolSettings,
     supervision::OrderKind,
@@ -13,7 +13,7 @@ use bifrost_model::{Event, Severity, TagClass};
 use crate::{
     Session,
     bench::{tags, with_mailbox},
-    secs, settle, with_bench,
+    ms, secs, settle, with_bench,
 };
 
 fn topics(session: &Session) -> Vec<String> {
@@ -141,5 +141,83 @@ fn a_dead_letter_that_is_tried_again_is_sent_as_late() {
         assert_eq!(asked, Ok(()));
         settle().await;
         assert_eq!(session.scans("press", true), [2]);
+    });
+}
+
+#[test]
+fn descriptions_go_out_whatever_else_is_not_acknowledged() {
+    with_bench(SpoolSettings::default(), async |bench| {
+        let session = Session::holding(&bench.spool, 20);
+        bench.scans(&bench.press, 10).await;
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!(session.on("e/press/tags").len() + session.on("e/boiler/tags").len(), 2);
+        assert_eq!(session.tickets().len(), 10);
+    });
+}
+
+#[test]
+fn descriptions_have_their_turn_though_there_is_always_something_live() {
+    with_bench(SpoolSettings::default(), async |bench| {
+        bench.scans(&bench.press, 100).await;
+        let session = Session::holding(&bench.spool, 3);
+        for _ in 0..20 {
+            tokio::time::sleep(ms(50)).await;
+            session.settle(1, &Outcome::Delivered);
+        }
+        settle().await;
+        assert!(session.numbers().len() < 50, "there is more");
+        assert_eq!(session.on("e/press/tags").len() + session.on("e/boiler/tags").len(), 2);
+        assert_eq!(session.most().0, 3, "within the window");
+    });
+}
+
+#[test]
+fn a_broker_hears_of_a_device_that_went_while_it_was_away_until_it_has_taken_that() {
+    with_bench(SpoolSettings::default(), async |bench| {
+        let forgotten = ForgetDevice(Arc::from("press"));
+        bench.plant.router().forget.send(forgotten).await.unwrap();
+        bench.scans(&bench.boiler, 5).await;
+        tokio::time::sleep(secs(3)).await;
+        let deaf = Session::attach(&bench.spool, 10, |_| None);
+        settle().await;
+        deaf.detach();
+        let busy = Outcome::Again("busy".to_owned());
+        let next = Session::attach(&bench.spool, 10, {
+            let mut first = Some(busy);
+            move |message| {
+                if &*message.topic == "e/press/tags" {
+                    first.take().or(Some(Outcome::Delivered))
+                } else {
+                    Some(Outcome::Delivered)
+                }
+            }
+        });
+        tokio::time::sleep(secs(2)).await;
+        let told = next.on("e/press/tags");
+        assert_eq!(told.len(), 2, "once more after the broker was busy");
+        assert!(told.iter().all(|got| got.message.payload.is_empty() && got.message.retain));
+        let last = Session::taking(&bench.spool, 10);
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!(topics(&last), ["e/boiler/tags"], "it knows by now");
+    });
+}
+
+#[test]
+fn what_was_missed_is_asked_for_rarely() {
+    with_mailbox(SpoolSettings::default(), 16, async |bench| {
+        let session = Session::taking(&bench.spool, 100);
+        bench.plant.events().raise("a", "test", Severity::Error, "press", "said");
+        settle().await;
+        let told = || session.on("a/press/error").len();
+        assert_eq!(told(), 1);
+        for _ in 0..8 {
+            bench.scans(&bench.press, 300).await;
+            tokio::time::sleep(ms(250)).await;
+        }
+        assert!(bench.spool.report().await.dropped.messages > 0);
+        assert_eq!(told(), 1);
+        tokio::time::sleep(secs(8)).await;
+        assert!((2..=3).contains(&told()), "it is active, and perhaps that was missed: {}", told());
+        assert_eq!(session.on("e/press/tags").len(), 1, "nothing new");
     });
 }
