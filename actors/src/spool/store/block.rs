@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ranges::Ranges;
 use crate::broker::{Class, Kind, Outgoing};
 
-/// zstd's level; the measurement is in `docs/decisions/0006-spool-store.md`.
+/// zstd's level; the measurement is in `docs/decisions/0008-spool-store.md`.
 const LEVEL: i32 = 1;
 
 /// What is known of a block without reading its messages.

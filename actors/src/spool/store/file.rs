@@ -1,7 +1,7 @@
 //! One segment's file: a small `SQLite` database with one row per block, and one that notes what is settled.
 //!
 //! Pages of 1 KiB and a log that is written back early: a commit writes few bytes, see
-//! `docs/decisions/0006-spool-store.md`. Nothing here knows of other segments.
+//! `docs/decisions/0008-spool-store.md`. Nothing here knows of other segments.
 
 use std::path::{Path, PathBuf};
 

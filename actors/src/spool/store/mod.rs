@@ -2,7 +2,7 @@
 //!
 //! A library that blocks, for one thread at a time: the actor around it calls it by `spawn_blocking`, and
 //! drops it there too. Each segment is a small `SQLite` database; why, and what is written per value, is in
-//! `docs/decisions/0006-spool-store.md`. Messages come back at least once: what was released and not yet
+//! `docs/decisions/0008-spool-store.md`. Messages come back at least once: what was released and not yet
 //! noted when the machine stopped is read again.
 
 mod block;
