@@ -7,9 +7,7 @@ use std::{
     time::Duration,
 };
 
-use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use bifrost_model::{Event, Severity, Timestamp};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -21,15 +19,14 @@ use super::{
     flow::{Budget, Flow},
     gaps::Gaps,
     losses::Losses,
-    messages::{ReportSpool, SpoolDesk, SpoolReport},
+    messages::SpoolDesk,
     outbox::{Outbox, Waiting, Window, is_kept},
-    reader::late,
     settings::{Mode, SpoolSettings},
     store::{Dropped, Pending, SetAside, StoreSettings},
     writer::DiskState,
 };
 use crate::{
-    broker::{Attach, Deliver, Detach, Encoder, Outcome, Outgoing, Requeue, Settled, SpoolPorts},
+    broker::{Attach, Deliver, Detach, Encoder, Outgoing, SpoolPorts},
     metrics::{Metrics, SessionMetrics},
     plc::DeviceStats,
     router::{EventSink, Filter, News, RouterPorts, Subscribe, SubscriberId, Topics, next_subscriber_id},
@@ -45,8 +42,6 @@ const EXPIRE: Duration = Duration::from_secs(10);
 const ASK: Duration = Duration::from_secs(5);
 /// Longest time that what is out may take to be acknowledged at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Pause after a message that is to be sent again.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// A message that a broker refuses for good goes here, with the reason.
 pub(crate) type Bury = Arc<dyn Fn(Arc<Outgoing>, String) + Send + Sync>;
@@ -285,7 +280,7 @@ impl Spool {
         let first = is_kept(&message) && self.parts.settings.modes.of(message.class) == Mode::Always;
         if first && !self.passes_disk(Instant::now()) {
             let came = self.outbox.number();
-            self.disk.waits(Waiting { came, message, first });
+            self.disk.waits(Waiting { came, message, first, asked_by: None });
         } else {
             self.outbox.push(message, None);
         }
@@ -434,72 +429,6 @@ impl Handler<Detach> for Spool {
         if self.carrier.as_ref().is_some_and(|carrier| carrier.incarnation == detach.incarnation) {
             self.lose_carrier();
         }
-    }
-}
-
-impl Handler<Settled> for Spool {
-    type Result = ();
-
-    fn handle(&mut self, settled: Settled, ctx: &mut Self::Context) {
-        if self.carrier.as_ref().is_none_or(|carrier| carrier.incarnation != settled.incarnation) {
-            return;
-        }
-        // A broker that is only busy takes nothing.
-        if settled.outcomes.iter().any(|(_, outcome)| !matches!(outcome, Outcome::Again(_))) {
-            self.flow.progress();
-        }
-        for (ticket, outcome) in settled.outcomes {
-            self.settle(ticket, outcome);
-        }
-        self.pump(ctx);
-        if self.leaving.is_some() {
-            self.finish(Instant::now(), ctx);
-        }
-    }
-}
-
-impl Spool {
-    fn settle(&mut self, ticket: crate::broker::Ticket, outcome: Outcome) {
-        if let Outcome::Duplicate = outcome {
-            self.metrics.duplicates.inc();
-        }
-        if self.descriptions.settle(ticket, &outcome) {
-            self.outbox.withdraw(ticket);
-            self.hold_until = Some(Instant::now() + AGAIN);
-            return;
-        }
-        let settling = self.outbox.settle(ticket, outcome);
-        if let Some(message) = settling.delivered {
-            self.metrics.messages.inc();
-            self.metrics.values.inc_by(u64::from(message.values));
-        }
-        if let Some((message, reason)) = settling.dead {
-            self.metrics.refused.inc();
-            (self.parts.bury)(message, reason);
-        }
-        if settling.again {
-            self.hold_until = Some(Instant::now() + AGAIN);
-        }
-        self.disk.released.extend(settling.released);
-    }
-}
-
-impl Handler<Requeue> for Spool {
-    type Result = Result<(), String>;
-
-    fn handle(&mut self, Requeue(message): Requeue, ctx: &mut Self::Context) -> Self::Result {
-        self.accept(late(message));
-        self.pump(ctx);
-        Ok(())
-    }
-}
-
-impl Handler<ReportSpool> for Spool {
-    type Result = ResponseActFuture<Self, SpoolReport>;
-
-    fn handle(&mut self, _: ReportSpool, _: &mut Self::Context) -> Self::Result {
-        let pending = self.disk.pending();
-        Box::pin(pending.into_actor(self).map(|pending, actor, _| actor.report(pending)))
     }
 }
 

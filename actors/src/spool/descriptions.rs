@@ -14,6 +14,8 @@ use crate::broker::{Encoder, Outcome, Outgoing, Ticket};
 
 /// So long what is live goes first; then a description has its turn.
 const TURN: Duration = Duration::from_millis(100);
+/// Pause after one that is to be sent again; what is live goes on.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Devices that are gone and of which a broker wasn't told, at most.
 const GONE: usize = 10_000;
 
@@ -37,6 +39,8 @@ pub(super) struct Descriptions {
     queue: VecDeque<Arc<str>>,
     out: Option<Told>,
     due: Instant,
+    /// The broker was busy.
+    not_before: Instant,
     /// Of which there was news since the router was asked what it knows.
     heard: Option<HashSet<Arc<str>>>,
 }
@@ -44,7 +48,7 @@ pub(super) struct Descriptions {
 impl Descriptions {
     pub(super) fn new(gone: Gone, now: Instant) -> Self {
         let (devices, queue) = (BTreeMap::new(), VecDeque::new());
-        Self { devices, gone, queue, out: None, due: now, heard: None }
+        Self { devices, gone, queue, out: None, due: now, not_before: now, heard: None }
     }
 
     /// The router is asked what it knows: what it says from here on is newer than its answer.
@@ -104,7 +108,7 @@ impl Descriptions {
     pub(super) fn attached(&mut self, now: Instant) {
         self.out = None;
         self.queue = self.gone.keys().chain(self.devices.keys()).cloned().collect();
-        self.due = now + TURN;
+        (self.due, self.not_before) = (now + TURN, now);
     }
 
     /// Nobody carries any more; answers what was out.
@@ -113,13 +117,13 @@ impl Descriptions {
     }
 
     /// Whether something is to be told, and nothing is being told.
-    pub(super) fn waits(&self) -> bool {
-        !self.queue.is_empty() && self.out.is_none()
+    pub(super) fn waits(&self, now: Instant) -> bool {
+        !self.queue.is_empty() && self.out.is_none() && now >= self.not_before
     }
 
     /// Whether it is to be told even if that holds up what is live.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.waits() && now >= self.due
+        self.waits(now) && now >= self.due
     }
 
     /// The next, which goes out at once by the function that is given.
@@ -150,6 +154,7 @@ impl Descriptions {
         if again {
             self.queue.retain(|queued| *queued != told.device);
             self.queue.push_front(told.device);
+            self.not_before = Instant::now() + PAUSE;
         } else if told.clears && !self.devices.contains_key(&told.device) {
             self.gone.remove(&told.device);
         }

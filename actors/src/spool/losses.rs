@@ -8,11 +8,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::store::{Dropped, Ranges};
+use super::store::{Dropped, NAMED_RANGES, Ranges};
 use crate::{broker::Outgoing, router::EventSink};
 
-/// Ranges that are named; beyond, only figures are told.
-const NAMED_RANGES: usize = 1000;
 /// Losses of this long make one event.
 const GATHER: Duration = Duration::from_secs(5);
 /// Without a loss for so long the alarm is cleared.
@@ -33,17 +31,6 @@ impl Dropped {
     /// Whether there is nothing to tell.
     fn is_nothing(&self) -> bool {
         self.messages == 0 && self.device_ranges.is_empty()
-    }
-
-    /// These too.
-    pub(super) fn merge(&mut self, other: Self) {
-        let mut ranges = Ranges::new(NAMED_RANGES);
-        let all = self.device_ranges.drain(..).chain(other.device_ranges);
-        all.for_each(|(device, from, to)| ranges.add(&device, from, to));
-        self.messages += other.messages;
-        self.values += other.values;
-        self.truncated |= other.truncated || ranges.truncated();
-        self.device_ranges = ranges.into_list();
     }
 }
 

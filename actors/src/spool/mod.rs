@@ -5,6 +5,7 @@
 
 mod actor;
 mod age;
+mod answers;
 mod descriptions;
 mod disk;
 mod farewell;
@@ -13,6 +14,7 @@ mod gaps;
 mod losses;
 mod messages;
 mod outbox;
+mod pump;
 mod reader;
 mod report;
 mod settings;

@@ -7,9 +7,17 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
+use tokio::{sync::oneshot, time::Instant};
+
 use crate::broker::{Outcome, Outgoing, Ticket};
+
+/// A message that isn't taken for now is given up after so many times …
+const MOST_TRIES: u32 = 100;
+/// … and after so long: a broker may well be busy for a while.
+const LONGEST_TRIAL: Duration = Duration::from_mins(10);
 
 /// Where a message stands on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +34,19 @@ pub(super) struct Waiting {
     pub(super) message: Arc<Outgoing>,
     /// Whether it is to be on disk before it is sent.
     pub(super) first: bool,
+    /// Who waits until it is.
+    pub(super) asked_by: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+impl Waiting {
+    /// It is safe, or why not; the message.
+    pub(super) fn answer(self, outcome: Result<(), String>) -> Arc<Outgoing> {
+        if let Some(asked_by) = self.asked_by {
+            // Who asked may have gone.
+            let _ = asked_by.send(outcome);
+        }
+        self.message
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -38,6 +59,17 @@ struct Item {
     replayed: bool,
     /// The ticket under which it was out before; 0: it wasn't.
     was_out: Ticket,
+    /// When the broker first didn't take it for now, and how often it hasn't since.
+    refusals: Option<Box<(Instant, u32)>>,
+}
+
+impl Item {
+    /// Counts one more time that it wasn't taken, and answers whether that is enough.
+    fn is_given_up(&mut self) -> bool {
+        let refusals = self.refusals.get_or_insert_with(|| Box::new((Instant::now(), 0)));
+        refusals.1 += 1;
+        refusals.1 >= MOST_TRIES && refusals.0.elapsed() >= LONGEST_TRIAL
+    }
 }
 
 /// How much may be out at a time.
@@ -98,7 +130,7 @@ impl Outbox {
     pub(super) fn push(&mut self, message: Arc<Outgoing>, place: Option<Place>) {
         self.live_bytes += message.size();
         let came = self.number();
-        self.live.push_back(Item { came, message, place, replayed: false, was_out: 0 });
+        self.live.push_back(Item { came, message, place, replayed: false, was_out: 0, refusals: None });
     }
 
     /// Begins to keep account of a block whose messages are in hand.
@@ -123,7 +155,14 @@ impl Outbox {
             }
             self.replay_values += u64::from(message.values);
             let (message, place) = (Arc::new(message), Some(Place { block, index }));
-            self.replay.push_back(Item { came: 0, message, place, replayed: true, was_out: 0 });
+            self.replay.push_back(Item {
+                came: 0,
+                message,
+                place,
+                replayed: true,
+                was_out: 0,
+                refusals: None,
+            });
         }
         let done = self.blocks.get(&block).is_none_or(|block| block.left == 0);
         if done {
@@ -158,7 +197,7 @@ impl Outbox {
     /// Sends something past all that waits. If it comes back it isn't put back: see [`Self::withdraw`].
     pub(super) fn send_now(&mut self, message: Arc<Outgoing>) -> Ticket {
         let came = self.number();
-        self.send(Item { came, message, place: None, replayed: false, was_out: 0 }).0
+        self.send(Item { came, message, place: None, replayed: false, was_out: 0, refusals: None }).0
     }
 
     /// What is out under this ticket is no more.
@@ -195,9 +234,13 @@ impl Outbox {
 
     /// Takes in what became of a message; one that isn't out is nobody's.
     pub(super) fn settle(&mut self, ticket: Ticket, outcome: Outcome) -> Settling {
-        let Some(item) = self.take_out(ticket) else { return Settling::default() };
+        let Some(mut item) = self.take_out(ticket) else { return Settling::default() };
         let mut settling = Settling::default();
         match outcome {
+            Outcome::Again(reason) if item.is_given_up() => {
+                let reason = format!("tried {MOST_TRIES} times and more, and still: {reason}");
+                settling.dead = Some((Arc::clone(&item.message), reason));
+            }
             Outcome::Again(_) => {
                 self.put_back(ticket, item);
                 settling.again = true;
@@ -276,7 +319,7 @@ impl Outbox {
             self.live_bytes -= item.message.size();
             if is_kept(&item.message) {
                 size += item.message.payload.len();
-                taken.push(Waiting { came: item.came, message: item.message, first: false });
+                taken.push(Waiting { came: item.came, message: item.message, first: false, asked_by: None });
             }
         }
         while let Some(item) = kept.pop_back() {
@@ -327,7 +370,14 @@ impl Outbox {
     pub(super) fn unspill(&mut self, messages: Vec<Waiting>) {
         for Waiting { came, message, .. } in messages.into_iter().rev() {
             self.live_bytes += message.size();
-            self.live.push_front(Item { came, message, place: None, replayed: false, was_out: 0 });
+            self.live.push_front(Item {
+                came,
+                message,
+                place: None,
+                replayed: false,
+                was_out: 0,
+                refusals: None,
+            });
         }
     }
 

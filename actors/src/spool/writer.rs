@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     actor::Spool,
     disk::Disk,
-    outbox::{Waiting, Window},
+    outbox::Waiting,
     settings::OnFull,
     store::{Appended, Pending, Store, StoreError, StoreStats},
 };
@@ -180,56 +180,6 @@ impl DiskState {
 }
 
 impl Spool {
-    /// Hands on what may go, and sets to work what can be done beside. What the broker has room for needs no
-    /// disk, even after an outage: so that comes first.
-    pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
-        let now = Instant::now();
-        self.passes_disk(now);
-        self.hand_on(now);
-        self.write(ctx);
-        self.read(ctx);
-        self.pump_again(ctx);
-    }
-
-    fn holds(&self, now: Instant) -> bool {
-        self.disk.parting || self.hold_until.is_some_and(|until| now < until)
-    }
-
-    fn hand_on(&mut self, now: Instant) {
-        if self.holds(now) {
-            return;
-        }
-        let Some(carrier) = &self.carrier else { return };
-        let (window, to) = (carrier.window, carrier.to.clone());
-        let due = if self.descriptions.is_due(now) { self.describe(window, now) } else { None };
-        let mut batch = self.outbox.next(window, self.budget.fill(now));
-        let idle = batch.is_empty() && due.is_none() && self.outbox.live_len() == 0;
-        batch.extend(if idle { self.describe(window, now) } else { due });
-        if !batch.is_empty() && to.try_send(crate::broker::Deliver(batch)).is_err() {
-            self.lose_carrier();
-        }
-    }
-
-    /// One description is out at a time.
-    fn describe(&mut self, window: Window, now: Instant) -> Option<(Ticket, Arc<Outgoing>)> {
-        if !self.descriptions.waits() || !self.outbox.has_room(window) {
-            return None;
-        }
-        self.descriptions.tell(&mut self.encoder, now, |message| self.outbox.send_now(message))
-    }
-
-    /// What waits for its rate is looked at again soon.
-    fn pump_again(&mut self, ctx: &mut Context<Self>) {
-        let may = self.carrier.is_some() && !self.holds(Instant::now());
-        if self.outbox.replay_len() > 0 && may && !self.pumping {
-            self.pumping = true;
-            ctx.run_later(Duration::from_millis(5), |actor, ctx| {
-                actor.pumping = false;
-                actor.pump(ctx);
-            });
-        }
-    }
-
     /// Writes what waits, if nothing is being written.
     pub(super) fn write(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
@@ -369,7 +319,7 @@ impl Spool {
         let passes = self.carrier.is_some() && self.disk.refuses(now) && !self.disk.writing;
         if passes {
             for waiting in self.disk.take_waiting() {
-                self.outbox.push(waiting.message, None);
+                self.outbox.push(waiting.answer(Ok(())), None);
             }
         }
         passes
@@ -398,6 +348,9 @@ impl Spool {
         if !goes_out || self.carrier.is_none() || self.outbox.live_bytes() > most {
             self.disk.behind = true;
             self.disk.epoch += 1;
+            for waiting in chunk {
+                waiting.answer(Ok(()));
+            }
             return;
         }
         if !self.disk.behind {
@@ -406,7 +359,7 @@ impl Spool {
         self.outbox.begin_block(appended.block, chunk.len());
         for (index, waiting) in (0..).zip(chunk) {
             let place = super::outbox::Place { block: appended.block, index };
-            self.outbox.push(waiting.message, Some(place));
+            self.outbox.push(waiting.answer(Ok(())), Some(place));
         }
     }
 
@@ -422,19 +375,21 @@ impl Spool {
         }
         if self.carrier.is_some() {
             for waiting in firsts {
-                self.outbox.push(waiting.message, None);
+                self.outbox.push(waiting.answer(Ok(())), None);
             }
         } else if is_full {
             self.lose(firsts);
         } else {
-            self.disk.wait_again(firsts.into_iter());
+            let own = refuse(firsts, &error.to_string());
+            self.disk.wait_again(own.into_iter());
         }
     }
 
     /// There is no room for these.
     fn lose(&mut self, messages: Vec<Waiting>) {
         let reason = "the spool is full (messaging.spool.max_bytes) and refuses what is new";
-        let messages: Vec<_> = messages.into_iter().map(|waiting| waiting.message).collect();
+        let own = refuse(messages, reason);
+        let messages: Vec<_> = own.into_iter().map(|waiting| waiting.message).collect();
         self.losses.count_messages(&messages, reason, Instant::now());
     }
 
@@ -518,9 +473,13 @@ impl Spool {
         let mut dropped = self.outbox.shed(most.saturating_sub(self.disk.waiting_bytes), oldest);
         while self.disk.waiting_bytes > most {
             let next = if oldest { self.disk.waiting.pop_front() } else { self.disk.waiting.pop_back() };
-            let Some(Waiting { message, .. }) = next else { break };
-            self.disk.waiting_bytes -= message.size();
-            dropped.push(message);
+            let Some(waiting) = next else { break };
+            self.disk.waiting_bytes -= waiting.message.size();
+            let asked = waiting.asked_by.is_some();
+            let message = waiting.answer(Err("memory is full".to_owned()));
+            if !asked {
+                dropped.push(message);
+            }
         }
         let reason = match &self.disk.error {
             Some(error) => format!("the disk doesn't take them ({error}) and memory is full"),
@@ -528,4 +487,13 @@ impl Spool {
         };
         self.losses.count_messages(&dropped, &reason, now);
     }
+}
+
+/// Whoever asked for some of these hears that they weren't taken, and still has them; answers the others.
+fn refuse(messages: Vec<Waiting>, reason: &str) -> Vec<Waiting> {
+    let (asked, own): (Vec<_>, Vec<_>) = messages.into_iter().partition(|waiting| waiting.asked_by.is_some());
+    for waiting in asked {
+        waiting.answer(Err(reason.to_owned()));
+    }
+    own
 }

@@ -28,12 +28,12 @@ fn small_memory() -> SpoolSettings {
 }
 
 /// A disk that takes nothing: a file where the folder was.
-struct Broken {
+pub(crate) struct Broken {
     folder: PathBuf,
     away: PathBuf,
 }
 
-fn break_disk(folder: &Path) -> Broken {
+pub(crate) fn break_disk(folder: &Path) -> Broken {
     let (folder, away) = (folder.join("spool"), folder.join("away"));
     fs::rename(&folder, &away).unwrap();
     fs::write(&folder, "").unwrap();
@@ -41,7 +41,7 @@ fn break_disk(folder: &Path) -> Broken {
 }
 
 impl Broken {
-    fn mend(&self) {
+    pub(crate) fn mend(&self) {
         fs::remove_file(&self.folder).unwrap();
         fs::rename(&self.away, &self.folder).unwrap();
     }

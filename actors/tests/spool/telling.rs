@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bifrost_actors::{
-    broker::{Outcome, Requeue},
+    broker::{Outcome, Outgoing, Requeue},
     router::{ForgetDevice, RecordEvent},
     spool::SpoolSettings,
     supervision::OrderKind,
@@ -11,8 +11,9 @@ use bifrost_actors::{
 use bifrost_model::{Event, Severity, TagClass};
 
 use crate::{
-    Session,
-    bench::{tags, with_mailbox},
+    Bench, Session,
+    bench::{run_in, tags, with_mailbox},
+    bounds::break_disk,
     ms, secs, settle, with_bench,
 };
 
@@ -219,5 +220,44 @@ fn what_was_missed_is_asked_for_rarely() {
         tokio::time::sleep(secs(8)).await;
         assert!((2..=3).contains(&told()), "it is active, and perhaps that was missed: {}", told());
         assert_eq!(session.on("e/press/tags").len(), 1, "nothing new");
+    });
+}
+
+/// A scan of the press that a broker has refused for good.
+async fn dead_letter(bench: &Bench) -> Outgoing {
+    let session = Session::attach(&bench.spool, 10, |_| Some(Outcome::Refused("no".to_owned())));
+    bench.scans(&bench.press, 1).await;
+    session.detach();
+    settle().await;
+    let letters = bench.spool.buried();
+    let (letter, _) = letters.iter().find(|(letter, _)| letter.seq == 1).unwrap();
+    (**letter).clone()
+}
+
+#[test]
+fn a_dead_letter_that_is_tried_again_is_on_disk_before_that_is_answered() {
+    with_bench(SpoolSettings::default(), async |bench| {
+        let requeue = Requeue(dead_letter(&bench).await);
+        assert_eq!(bench.on_disk().await, 0);
+        assert_eq!(bench.spool.desk().unwrap().requeue.send(requeue).await.unwrap(), Ok(()));
+        assert_eq!(bench.on_disk().await, 1);
+    });
+}
+
+#[test]
+fn a_dead_letter_that_can_not_be_kept_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    run_in(folder.path(), SpoolSettings::default(), async |bench| {
+        let requeue = Requeue(dead_letter(&bench).await);
+        let disk = break_disk(folder.path());
+        for _ in 0..2 {
+            let asked = bench.spool.desk().unwrap().requeue.send(requeue.clone()).await.unwrap();
+            assert!(asked.is_err(), "it stays a dead letter");
+        }
+        disk.mend();
+        tokio::time::sleep(secs(3)).await;
+        let session = Session::taking(&bench.spool, 10);
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!(session.numbers(), Vec::<u64>::new());
     });
 }

@@ -322,3 +322,22 @@ fn only_what_came_before_is_spilled_with_something_that_must_be_on_disk() {
     assert_eq!(seqs(&outbox.spill(place, usize::MAX, 10)), [1, 2]);
     assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [4]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_never_taken_is_given_up_only_after_long_and_keeps_nothing_back_then() {
+    let mut outbox = Outbox::default();
+    outbox.push(message(1), None);
+    let begin = Instant::now();
+    let dead = loop {
+        let batch = outbox.next(WINDOW, &mut 0);
+        assert_eq!(numbers(&batch), [1]);
+        let settling = outbox.settle(batch[0].0, Outcome::Again("busy".to_owned()));
+        if let Some(dead) = settling.dead {
+            break dead;
+        }
+        assert!(settling.again && begin.elapsed() < LONGEST_TRIAL);
+        tokio::time::advance(Duration::from_millis(500)).await;
+    };
+    assert!(begin.elapsed() >= LONGEST_TRIAL && dead.1.ends_with("busy"));
+    assert!(outbox.is_idle());
+}

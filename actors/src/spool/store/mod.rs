@@ -33,7 +33,7 @@ use super::OnFull;
 use crate::broker::Outgoing;
 
 /// Ranges that are named when messages are dropped or lost; beyond, only figures are told.
-const NAMED_RANGES: usize = 1000;
+pub(super) const NAMED_RANGES: usize = 1000;
 /// Segments that are kept open for reading: the one that is read, and the one whose deliveries are settled.
 const READERS: usize = 2;
 
@@ -303,13 +303,19 @@ impl Dropped {
     /// One more block, of so many messages and values; `None`: its index can't be read.
     fn add(&mut self, (messages, values): (u64, u64), held: Option<&block::Index>) {
         let mut ranges = Ranges::new(NAMED_RANGES);
-        for (device, from, to) in &self.device_ranges {
-            ranges.add(device, *from, *to);
-        }
         let known = held.and_then(|held| held.add_ranges(&mut ranges)).is_some();
-        self.messages += messages;
-        self.values += values;
-        self.truncated |= !known || ranges.truncated();
+        let truncated = !known || ranges.truncated();
+        self.merge(Self { messages, values, device_ranges: ranges.into_list(), truncated });
+    }
+
+    /// These too.
+    pub(super) fn merge(&mut self, other: Self) {
+        let mut ranges = Ranges::new(NAMED_RANGES);
+        let all = self.device_ranges.drain(..).chain(other.device_ranges);
+        all.for_each(|(device, from, to)| ranges.add(&device, from, to));
+        self.messages += other.messages;
+        self.values += other.values;
+        self.truncated |= other.truncated || ranges.truncated();
         self.device_ranges = ranges.into_list();
     }
 }
