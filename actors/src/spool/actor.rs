@@ -159,7 +159,7 @@ impl Spool {
         let losses = left.losses.unwrap_or_else(new);
         disk.error = left.disk_error;
         let mut outbox = Outbox::default();
-        left.messages.into_iter().for_each(|message| outbox.push(message, None));
+        left.messages.into_iter().for_each(|message| outbox.push(message));
         Self {
             _addresses: addresses,
             metrics,
@@ -280,9 +280,9 @@ impl Spool {
         let first = is_kept(&message) && self.parts.settings.modes.of(message.class) == Mode::Always;
         if first && !self.passes_disk(Instant::now()) {
             let came = self.outbox.number();
-            self.disk.waits(Waiting { came, message, first, asked_by: None });
+            self.disk.waits(Waiting::first(came, message));
         } else {
-            self.outbox.push(message, None);
+            self.outbox.push(message);
         }
     }
 
@@ -315,7 +315,7 @@ impl Spool {
             for (device, stats) in figures {
                 let message = actor.encoder.diagnostics(&device, "stats", &stats);
                 if let Some(message) = message {
-                    actor.outbox.push(Arc::new(message), None);
+                    actor.outbox.push(Arc::new(message));
                 }
             }
             actor.pump(ctx);
@@ -328,8 +328,9 @@ impl Spool {
         if let Some(ticket) = self.descriptions.recall() {
             self.outbox.withdraw(ticket);
         }
-        self.outbox.recall();
-        self.disk.rewind();
+        if self.outbox.recall() {
+            self.disk.rewind();
+        }
     }
 
     pub(super) fn tell_set_aside(&mut self, set_aside: &[SetAside]) {

@@ -65,14 +65,10 @@ impl Spool {
     fn requeue(&mut self, message: Outgoing, now: Instant) -> oneshot::Receiver<Result<(), String>> {
         let (asked_by, answer) = oneshot::channel();
         let first = is_kept(&message);
-        let waiting = Waiting {
-            came: self.outbox.number(),
-            message: Arc::new(late(message)),
-            first: true,
-            asked_by: Some(asked_by),
-        };
+        let waiting = Waiting::first(self.outbox.number(), Arc::new(late(message)));
+        let waiting = Waiting { asked_by: Some(asked_by), ..waiting };
         if !first || self.passes_disk(now) {
-            self.outbox.push(waiting.answer(Ok(())), None);
+            self.outbox.queue(waiting.came, waiting.answer(Ok(())), None);
         } else if self.disk.refuses(now) {
             let error = self.disk.error.as_deref().unwrap_or("it failed a moment ago");
             waiting.answer(Err(format!("the disk doesn't take it: {error}")));

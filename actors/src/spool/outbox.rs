@@ -5,7 +5,7 @@
 //! when all its messages are settled.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -34,11 +34,18 @@ pub(super) struct Waiting {
     pub(super) message: Arc<Outgoing>,
     /// Whether it is to be on disk before it is sent.
     pub(super) first: bool,
+    /// Where it is on disk already; it is written again to come behind what came before it.
+    pub(super) place: Option<Place>,
     /// Who waits until it is.
     pub(super) asked_by: Option<oneshot::Sender<Result<(), String>>>,
 }
 
 impl Waiting {
+    /// A message that is to be on disk before it is sent.
+    pub(super) fn first(came: u64, message: Arc<Outgoing>) -> Self {
+        Self { came, message, first: true, place: None, asked_by: None }
+    }
+
     /// It is safe, or why not; the message.
     pub(super) fn answer(self, outcome: Result<(), String>) -> Arc<Outgoing> {
         if let Some(asked_by) = self.asked_by {
@@ -117,6 +124,8 @@ pub(super) struct Outbox {
     blocks: HashMap<u64, Block>,
     last_ticket: Ticket,
     last_came: u64,
+    /// The newest of what went to disk alone.
+    spilled: u64,
 }
 
 impl Outbox {
@@ -126,11 +135,18 @@ impl Outbox {
         self.last_came
     }
 
-    /// Takes a new message in; one that is on disk already says where.
-    pub(super) fn push(&mut self, message: Arc<Outgoing>, place: Option<Place>) {
-        self.live_bytes += message.size();
+    /// Takes a new message in.
+    pub(super) fn push(&mut self, message: Arc<Outgoing>) {
         let came = self.number();
-        self.live.push_back(Item { came, message, place, replayed: false, was_out: 0, refusals: None });
+        self.queue(came, message, None);
+    }
+
+    /// Takes a message in that came before, and may be on disk by now.
+    pub(super) fn queue(&mut self, came: u64, message: Arc<Outgoing>, place: Option<Place>) {
+        self.live_bytes += message.size();
+        let earlier = |item: &Item| item.was_out > 0 || item.came < came;
+        let index = self.live.iter().rposition(earlier).map_or(0, |last| last + 1);
+        self.live.insert(index, Item { came, message, place, replayed: false, was_out: 0, refusals: None });
     }
 
     /// Begins to keep account of a block whose messages are in hand.
@@ -281,56 +297,74 @@ impl Outbox {
         queue.insert(place.unwrap_or(queue.len()), Item { was_out: ticket, ..item });
     }
 
-    /// Nobody carries any more: what is out waits again, in its order. What is on disk is let go, and will be
-    /// read again from there.
-    pub(super) fn recall(&mut self) {
+    /// Nobody carries any more: what is out waits again, in its order. Of what is on disk that is let go which
+    /// was read from there, and all of it if newer ones are on disk alone. Answers whether anything was.
+    pub(super) fn recall(&mut self) -> bool {
         let out = std::mem::take(&mut self.out);
         (self.out_bytes, self.replay_out, self.replay_out_bytes) = (0, 0, 0);
         // The last first: each finds its place at once.
         out.into_iter().rev().for_each(|(ticket, item)| self.put_back(ticket, item));
-        self.let_go();
+        let overtaken = |item: &Item| item.place.is_some() && item.came < self.spilled;
+        if self.live.iter().any(overtaken) { self.let_go() } else { self.let_replayed_go() }
     }
 
-    /// Forgets what is on disk; what was settled of a block is remembered until it is read again.
-    fn let_go(&mut self) {
-        self.replay.retain(|item| item.place.is_none());
-        self.replay_values = self.replay.iter().map(|item| u64::from(item.message.values)).sum();
-        self.live.retain(|item| item.place.is_none());
+    /// Forgets what is on disk, unless some of its block is out: it will be read again from there. Answers
+    /// whether there was any.
+    pub(super) fn let_go(&mut self) -> bool {
+        let before = self.live.len();
+        let out = blocks(self.out.values());
+        self.live.retain(|item| item.place.is_none_or(|place| out.contains(&place.block)));
         self.live_bytes = self.live.iter().map(|item| item.message.size()).sum();
-        self.blocks.retain(|_, block| {
-            block.in_hand = false;
-            block.settled.contains(&true)
-        });
+        self.let_replayed_go() || self.live.len() < before
     }
 
-    /// Takes the oldest live messages that are in memory alone and came before this place, about so many bytes
-    /// of payload, for the disk. Those that aren't kept on disk at all are dropped.
+    /// What was settled of a block is remembered until it is read again.
+    fn let_replayed_go(&mut self) -> bool {
+        let before = self.replay.len();
+        let held = blocks(self.live.iter().chain(self.out.values()));
+        self.replay.retain(|item| item.place.is_none_or(|place| held.contains(&place.block)));
+        self.replay_values = self.replay.iter().map(|item| u64::from(item.message.values)).sum();
+        self.blocks.retain(|id, block| {
+            block.in_hand = held.contains(id);
+            block.in_hand || block.settled.contains(&true)
+        });
+        self.replay.len() < before
+    }
+
+    /// Takes the oldest live messages that came before this place, about so many bytes of payload, for the disk,
+    /// in their order: those that are there already too. Those that aren't kept on disk at all are dropped.
     pub(super) fn spill(&mut self, before: u64, bytes: usize, messages: usize) -> Vec<Waiting> {
-        let (mut taken, mut size) = (Vec::new(), 0);
-        let mut kept = VecDeque::new();
+        let (mut taken, mut size) = (Vec::<Waiting>::new(), 0);
         while size < bytes
             && taken.len() < messages
             && let Some(item) = self.live.pop_front_if(|item| item.came < before)
         {
-            if item.place.is_some() {
-                kept.push_back(item);
-                continue;
-            }
             self.live_bytes -= item.message.size();
             if is_kept(&item.message) {
                 size += item.message.payload.len();
-                taken.push(Waiting { came: item.came, message: item.message, first: false, asked_by: None });
+                let Item { came, message, place, .. } = item;
+                taken.push(Waiting { came, message, first: false, place, asked_by: None });
             }
         }
-        while let Some(item) = kept.pop_back() {
-            self.live.push_front(item);
-        }
+        taken.sort_by_key(|waiting| waiting.came);
         taken
     }
 
-    /// The place of the oldest live message that is in memory alone.
-    pub(super) fn oldest_bare(&self) -> Option<u64> {
-        self.live.iter().find(|item| item.place.is_none()).map(|item| item.came)
+    /// The place of the oldest live message.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.live.front().map(|item| item.came)
+    }
+
+    /// Whether any live message is in memory alone.
+    pub(super) fn has_bare(&self) -> bool {
+        self.live.iter().any(|item| item.place.is_none())
+    }
+
+    /// These are on disk now, and nowhere else; answers the blocks that aren't needed any more by it.
+    pub(super) fn spilled(&mut self, messages: &[Waiting]) -> Vec<u64> {
+        let newest = messages.iter().map(|waiting| waiting.came).max();
+        self.spilled = self.spilled.max(newest.unwrap_or_default());
+        messages.iter().filter_map(|waiting| self.settled(waiting.place?)).collect()
     }
 
     /// The oldest that are out and in memory alone, about so many bytes of payload, for the disk. They stay
@@ -346,9 +380,9 @@ impl Outbox {
         some.map(|(ticket, item)| (*ticket, Arc::clone(&item.message))).collect()
     }
 
-    /// These are on disk now, as this block. Those that were settled meanwhile are settled there too, and
-    /// those that wait again do so on disk if `let_go`. Answers whether the block isn't needed any more.
-    pub(super) fn secured(&mut self, block: u64, tickets: &[Ticket], let_go: bool) -> Option<u64> {
+    /// These are on disk now, as this block. Those that were settled meanwhile are settled there too. Answers
+    /// whether the block isn't needed any more.
+    pub(super) fn secured(&mut self, block: u64, tickets: &[Ticket]) -> Option<u64> {
         self.begin_block(block, tickets.len());
         let mut released = None;
         for (index, ticket) in (0..).zip(tickets) {
@@ -360,24 +394,14 @@ impl Outbox {
                 None => released = self.settled(place),
             }
         }
-        if let_go {
-            self.let_go();
-        }
         released
     }
 
     /// What the disk didn't take waits in memory again, ahead of the rest.
     pub(super) fn unspill(&mut self, messages: Vec<Waiting>) {
-        for Waiting { came, message, .. } in messages.into_iter().rev() {
+        for Waiting { came, message, place, .. } in messages.into_iter().rev() {
             self.live_bytes += message.size();
-            self.live.push_front(Item {
-                came,
-                message,
-                place: None,
-                replayed: false,
-                was_out: 0,
-                refusals: None,
-            });
+            self.live.push_front(Item { came, message, place, replayed: false, was_out: 0, refusals: None });
         }
     }
 
@@ -401,6 +425,7 @@ impl Outbox {
     /// All that is in memory alone, what is out too, in order: for the disk, before the end.
     pub(super) fn take_everything(&mut self) -> Vec<Waiting> {
         self.recall();
+        self.let_go();
         self.spill(u64::MAX, usize::MAX, usize::MAX)
     }
 
@@ -436,6 +461,10 @@ impl Outbox {
     pub(super) fn replay_len(&self) -> usize {
         self.replay.len()
     }
+}
+
+fn blocks<'a>(items: impl Iterator<Item = &'a Item>) -> HashSet<u64> {
+    items.filter_map(|item| Some(item.place?.block)).collect()
 }
 
 /// Whether a message is worth the disk: of figures and descriptions newer ones come.

@@ -206,14 +206,18 @@ impl Spool {
         );
     }
 
-    /// What must be on disk; and when what is in memory alone is bound for it as well, that in one row with it:
-    /// it is read again in the order in which it was written.
+    /// What must be on disk; and when what is in memory is bound for it as well, that in one row with it: it is
+    /// read again in the order in which it was written.
     fn next_to_write(&mut self, now: Instant) -> Vec<Waiting> {
         let firsts = self.disk.next_chunk();
-        let spills = self.should_spill(now);
+        let alone = self.should_spill(now) || (self.carrier.is_none() && self.disk.behind);
+        if alone && !self.outbox.has_bare() {
+            self.let_go();
+            return firsts;
+        }
         match firsts.last() {
-            None if spills => self.outbox.spill(u64::MAX, CHUNK, CHUNK_MESSAGES),
-            Some(last) if spills || self.carrier.is_none() => {
+            None if self.should_spill(now) => self.outbox.spill(u64::MAX, CHUNK, CHUNK_MESSAGES),
+            Some(last) if alone => {
                 let older = self.outbox.spill(last.came, CHUNK, CHUNK_MESSAGES);
                 self.in_a_row(older, firsts)
             }
@@ -221,12 +225,19 @@ impl Spool {
         }
     }
 
-    /// These in the order in which they came; what would overtake others that are still in memory alone waits.
+    /// What is on disk waits there alone.
+    fn let_go(&mut self) {
+        if self.outbox.let_go() {
+            self.disk.rewind();
+        }
+    }
+
+    /// These in the order in which they came; what would overtake others that are still in memory waits.
     fn in_a_row(&mut self, older: Vec<Waiting>, firsts: Vec<Waiting>) -> Vec<Waiting> {
         if older.is_empty() {
             return firsts;
         }
-        let most = self.outbox.oldest_bare().unwrap_or(u64::MAX);
+        let most = self.outbox.oldest().unwrap_or(u64::MAX);
         let (mut row, mut firsts) = (older, firsts);
         let early = firsts.partition_point(|waiting| waiting.came < most);
         self.disk.wait_again(firsts.drain(early..));
@@ -296,11 +307,8 @@ impl Spool {
 
     fn on_secured(&mut self, tickets: &[Ticket], appended: &Appended) {
         self.on_appended(appended);
-        let let_go = self.carrier.is_none();
-        self.disk.released.extend(self.outbox.secured(appended.block, tickets, let_go));
-        if let_go {
-            self.disk.rewind();
-        } else if !self.disk.behind {
+        self.disk.released.extend(self.outbox.secured(appended.block, tickets));
+        if !self.disk.behind {
             self.disk.cursor = appended.block;
         }
     }
@@ -319,7 +327,7 @@ impl Spool {
         let passes = self.carrier.is_some() && self.disk.refuses(now) && !self.disk.writing;
         if passes {
             for waiting in self.disk.take_waiting() {
-                self.outbox.push(waiting.answer(Ok(())), None);
+                self.outbox.queue(waiting.came, waiting.answer(Ok(())), None);
             }
         }
         passes
@@ -340,14 +348,21 @@ impl Spool {
         }
     }
 
-    /// What was to be on disk first goes out now, unless others are to go before it; the rest waits there.
+    /// Whether what is on disk stays in hand: it goes out next, or as soon as somebody carries.
+    fn keeps_in_hand(&self, now: Instant) -> bool {
+        let most = usize::try_from(self.parts.settings.max_memory.0 / 2).unwrap_or(usize::MAX);
+        let soon = self.carrier.is_some() || !self.disk.behind;
+        soon && !self.flow.is_stalled(now) && self.outbox.live_bytes() <= most
+    }
+
+    /// What was to be on disk first stays in hand, or waits there with the rest.
     fn on_written(&mut self, chunk: Vec<Waiting>, appended: &Appended) {
         self.on_appended(appended);
-        let most = usize::try_from(self.parts.settings.max_memory.0 / 2).unwrap_or(usize::MAX);
-        let goes_out = chunk.iter().all(|waiting| waiting.first);
-        if !goes_out || self.carrier.is_none() || self.outbox.live_bytes() > most {
+        let alone = chunk.iter().any(|waiting| !waiting.first) || !self.keeps_in_hand(Instant::now());
+        if alone {
             self.disk.behind = true;
             self.disk.epoch += 1;
+            self.disk.released.extend(self.outbox.spilled(&chunk));
             for waiting in chunk {
                 waiting.answer(Ok(()));
             }
@@ -359,7 +374,7 @@ impl Spool {
         self.outbox.begin_block(appended.block, chunk.len());
         for (index, waiting) in (0..).zip(chunk) {
             let place = super::outbox::Place { block: appended.block, index };
-            self.outbox.push(waiting.answer(Ok(())), Some(place));
+            self.outbox.queue(waiting.came, waiting.answer(Ok(())), Some(place));
         }
     }
 
@@ -368,6 +383,9 @@ impl Spool {
         let (firsts, spilled): (Vec<_>, Vec<_>) = chunk.into_iter().partition(|waiting| waiting.first);
         let is_full = matches!(error, StoreError::Full { .. });
         if is_full {
+            let (there, spilled) = spilled.into_iter().partition(|waiting| waiting.place.is_some());
+            self.outbox.unspill(there);
+            self.let_go();
             self.lose(spilled);
         } else {
             self.disk_fails(&error.to_string());
@@ -375,7 +393,7 @@ impl Spool {
         }
         if self.carrier.is_some() {
             for waiting in firsts {
-                self.outbox.push(waiting.answer(Ok(())), None);
+                self.outbox.queue(waiting.came, waiting.answer(Ok(())), None);
             }
         } else if is_full {
             self.lose(firsts);
@@ -469,6 +487,7 @@ impl Spool {
             return;
         }
         let oldest = self.parts.settings.on_full == OnFull::DropOldest;
+        self.let_go();
         // What need not be on disk at once matters less.
         let mut dropped = self.outbox.shed(most.saturating_sub(self.disk.waiting_bytes), oldest);
         while self.disk.waiting_bytes > most {

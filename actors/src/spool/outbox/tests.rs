@@ -43,7 +43,7 @@ fn seqs(messages: &[Waiting]) -> Vec<u64> {
 #[test]
 fn no_more_is_out_than_the_window_holds_and_order_is_kept() {
     let mut outbox = Outbox::default();
-    (1..=5).for_each(|seq| outbox.push(message(seq), None));
+    (1..=5).for_each(|seq| outbox.push(message(seq)));
     let first = outbox.next(WINDOW, &mut 0);
     assert_eq!(numbers(&first), [1, 2, 3]);
     assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), NONE);
@@ -54,7 +54,7 @@ fn no_more_is_out_than_the_window_holds_and_order_is_kept() {
 #[test]
 fn a_window_of_bytes_lets_one_large_message_through_and_no_second() {
     let mut outbox = Outbox::default();
-    (1..=2).for_each(|seq| outbox.push(message(seq), None));
+    (1..=2).for_each(|seq| outbox.push(message(seq)));
     let narrow = Window { bytes: 1, ..WINDOW };
     assert_eq!(numbers(&outbox.next(narrow, &mut 0)), [1]);
     assert_eq!(numbers(&outbox.next(narrow, &mut 0)), NONE);
@@ -63,7 +63,7 @@ fn a_window_of_bytes_lets_one_large_message_through_and_no_second() {
 #[test]
 fn what_is_out_when_the_connection_ends_goes_out_again_first_and_in_order() {
     let mut outbox = Outbox::default();
-    (1..=5).for_each(|seq| outbox.push(message(seq), None));
+    (1..=5).for_each(|seq| outbox.push(message(seq)));
     let first = outbox.next(WINDOW, &mut 0);
     outbox.settle(first[1].0, Outcome::Delivered);
     outbox.recall();
@@ -74,7 +74,7 @@ fn what_is_out_when_the_connection_ends_goes_out_again_first_and_in_order() {
 fn live_messages_go_before_those_from_disk() {
     let mut outbox = Outbox::default();
     assert!(!outbox.take_block(7, block(1..3)));
-    outbox.push(message(9), None);
+    outbox.push(message(9));
     let batch = outbox.next(WINDOW, &mut 10);
     assert_eq!(numbers(&batch), [9, 1, 2]);
 }
@@ -121,9 +121,9 @@ fn what_was_settled_of_a_block_is_not_sent_again_when_it_is_read_again() {
 fn a_message_on_disk_that_is_sent_live_releases_its_block_too() {
     let mut outbox = Outbox::default();
     outbox.begin_block(3, 2);
-    (0..2).for_each(|index| outbox.push(message(1 + u64::from(index)), Some(Place { block: 3, index })));
+    (0..2).for_each(|index| outbox.queue(1, message(1 + u64::from(index)), Some(Place { block: 3, index })));
     assert!(outbox.has_in_hand(3));
-    assert_eq!(seqs(&outbox.spill(u64::MAX, 1000, 10)), NONE, "it is on disk already");
+    assert!(!outbox.has_bare());
     let batch = outbox.next(WINDOW, &mut 0);
     outbox.settle(batch[0].0, Outcome::Delivered);
     assert_eq!(outbox.settle(batch[1].0, Outcome::Delivered).released, Some(3));
@@ -132,7 +132,7 @@ fn a_message_on_disk_that_is_sent_live_releases_its_block_too() {
 #[test]
 fn the_oldest_are_spilled_and_come_back_to_their_place_when_the_disk_does_not_take_them() {
     let mut outbox = Outbox::default();
-    (1..=4).for_each(|seq| outbox.push(message(seq), None));
+    (1..=4).for_each(|seq| outbox.push(message(seq)));
     let spilled = outbox.spill(u64::MAX, usize::MAX, 2);
     assert_eq!(seqs(&spilled), [1, 2]);
     outbox.unspill(spilled);
@@ -143,8 +143,8 @@ fn the_oldest_are_spilled_and_come_back_to_their_place_when_the_disk_does_not_ta
 fn figures_and_descriptions_do_not_go_to_disk() {
     let mut outbox = Outbox::default();
     let figures = Outgoing { kind: Kind::Diagnostics, ..outgoing(0) };
-    outbox.push(Arc::new(figures), None);
-    outbox.push(message(1), None);
+    outbox.push(Arc::new(figures));
+    outbox.push(message(1));
     assert_eq!(seqs(&outbox.take_everything()), [1]);
     assert!(outbox.is_idle());
 }
@@ -153,7 +153,7 @@ fn figures_and_descriptions_do_not_go_to_disk() {
 fn too_much_in_memory_is_shed_from_the_end_that_the_setting_names() {
     for (oldest, left) in [(true, vec![3, 4]), (false, vec![1, 2])] {
         let mut outbox = Outbox::default();
-        (1..=4).for_each(|seq| outbox.push(message(seq), None));
+        (1..=4).for_each(|seq| outbox.push(message(seq)));
         let dropped = outbox.shed(outbox.live_bytes() / 2, oldest);
         assert_eq!(dropped.len(), 2);
         assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), left);
@@ -163,7 +163,7 @@ fn too_much_in_memory_is_shed_from_the_end_that_the_setting_names() {
 #[test]
 fn what_is_to_be_sent_again_goes_first_and_in_order() {
     let mut outbox = Outbox::default();
-    (1..=4).for_each(|seq| outbox.push(message(seq), None));
+    (1..=4).for_each(|seq| outbox.push(message(seq)));
     let batch = outbox.next(WINDOW, &mut 0);
     for index in [1, 0] {
         assert!(outbox.settle(batch[index].0, Outcome::Again("busy".to_owned())).again);
@@ -175,7 +175,7 @@ fn what_is_to_be_sent_again_goes_first_and_in_order() {
 #[test]
 fn nothing_is_lost_whatever_the_order_of_events() {
     use proptest::prelude::*;
-    proptest!(|(steps in proptest::collection::vec((0..6u8, any::<u8>()), 1..200))| {
+    proptest!(|(steps in proptest::collection::vec((0..8u8, any::<u8>()), 1..200))| {
         let mut outbox = Outbox::default();
         let mut model = Model::default();
         for (step, choice) in steps {
@@ -191,6 +191,7 @@ fn nothing_is_lost_whatever_the_order_of_events() {
 struct Model {
     next: u64,
     disk: Vec<(u64, Vec<u64>)>,
+    newest: u64,
     read_up_to: u64,
     out: Vec<(Ticket, u64)>,
     delivered: std::collections::BTreeSet<u64>,
@@ -201,7 +202,7 @@ impl Model {
         match step {
             0 => {
                 self.next += 1;
-                outbox.push(message(self.next), None);
+                outbox.push(message(self.next));
             }
             1 => self.send(outbox),
             2 if !self.out.is_empty() => {
@@ -216,14 +217,36 @@ impl Model {
                 self.read_up_to = 0;
             }
             4 => {
-                let spilled = seqs(&outbox.spill(u64::MAX, usize::MAX, 1 + choice % 4));
-                let id = self.disk.last().map_or(0, |(id, _)| *id).max(self.read_up_to) + 1;
+                let spilled = outbox.spill(u64::MAX, usize::MAX, 1 + choice % 4);
                 if !spilled.is_empty() {
-                    self.disk.push((id, spilled));
+                    self.append(seqs(&spilled));
+                }
+                outbox.spilled(&spilled).into_iter().for_each(|block| self.release(Some(block)));
+            }
+            5 => {
+                let seqs: Vec<_> = (1..=1 + choice as u64 % 3).map(|at| self.next + at).collect();
+                self.next += seqs.len() as u64;
+                let block = self.append(seqs.clone());
+                outbox.begin_block(block, seqs.len());
+                for (index, seq) in (0..).zip(seqs) {
+                    let came = outbox.number();
+                    outbox.queue(came, message(seq), Some(Place { block, index }));
+                }
+            }
+            6 => {
+                if outbox.let_go() {
+                    self.read_up_to = 0;
                 }
             }
             _ => self.read(outbox),
         }
+    }
+
+    fn append(&mut self, seqs: Vec<u64>) -> u64 {
+        let id = self.disk.last().map_or(0, |(id, _)| *id).max(self.newest) + 1;
+        self.newest = id;
+        self.disk.push((id, seqs));
+        id
     }
 
     fn send(&mut self, outbox: &mut Outbox) {
@@ -245,7 +268,9 @@ impl Model {
         let Some(released) = released else { return };
         let place = self.disk.iter().position(|(id, _)| *id == released).expect("a block that is there");
         let (_, seqs) = self.disk.remove(place);
-        assert!(seqs.iter().all(|seq| self.delivered.contains(seq)), "released early: {seqs:?}");
+        let elsewhere = |seq| self.disk.iter().any(|(_, seqs)| seqs.contains(seq));
+        let safe = |seq| self.delivered.contains(seq) || elsewhere(seq);
+        assert!(seqs.iter().all(safe), "released early: {seqs:?}");
     }
 
     fn drain(&mut self, outbox: &mut Outbox) {
@@ -266,7 +291,7 @@ impl Model {
 
 fn secured() -> (Outbox, Vec<Ticket>) {
     let mut outbox = Outbox::default();
-    (1..=5).for_each(|seq| outbox.push(message(seq), None));
+    (1..=5).for_each(|seq| outbox.push(message(seq)));
     outbox.next(WINDOW, &mut 0);
     let out = outbox.to_secure(usize::MAX, usize::MAX);
     assert_eq!(numbers(&out), [1, 2, 3]);
@@ -277,7 +302,7 @@ fn secured() -> (Outbox, Vec<Ticket>) {
 fn what_is_out_can_be_on_disk_too_and_is_released_when_all_of_it_is_settled() {
     let (mut outbox, tickets) = secured();
     outbox.settle(tickets[0], Outcome::Delivered);
-    assert_eq!(outbox.secured(7, &tickets, false), None, "two of it are still out");
+    assert_eq!(outbox.secured(7, &tickets), None, "two of it are still out");
     assert!(outbox.to_secure(usize::MAX, usize::MAX).is_empty() && outbox.has_in_hand(7));
     assert_eq!(outbox.settle(tickets[1], Outcome::Delivered).released, None);
     assert_eq!(outbox.settle(tickets[2], Outcome::Delivered).released, Some(7));
@@ -289,17 +314,63 @@ fn what_was_settled_while_it_was_written_is_released_at_once() {
     for ticket in &tickets {
         drop(outbox.settle(*ticket, Outcome::Delivered));
     }
-    assert_eq!(outbox.secured(7, &tickets, false), Some(7));
+    assert_eq!(outbox.secured(7, &tickets), Some(7));
 }
 
 #[test]
-fn what_was_recalled_while_it_was_written_waits_on_disk_alone() {
+fn what_was_recalled_while_it_was_written_goes_out_again_first_and_stands_for_itself_on_disk() {
     let (mut outbox, tickets) = secured();
     outbox.recall();
-    assert_eq!(outbox.secured(7, &tickets, true), None);
-    assert!(!outbox.has_in_hand(7));
-    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [4, 5]);
-    assert!(!outbox.take_block(7, block(1..4)), "it is read again");
+    assert_eq!(outbox.secured(7, &tickets), None);
+    assert!(outbox.has_in_hand(7));
+    let batch = outbox.next(WINDOW, &mut 0);
+    assert_eq!(numbers(&batch), [1, 2, 3]);
+    let released: Vec<_> =
+        batch.iter().filter_map(|(ticket, _)| outbox.settle(*ticket, Outcome::Delivered).released).collect();
+    assert_eq!(released, [7]);
+}
+
+/// Of a first, in memory alone, and a second, on disk too.
+fn both_kinds() -> Outbox {
+    let mut outbox = Outbox::default();
+    outbox.push(message(1));
+    outbox.begin_block(3, 1);
+    let came = outbox.number();
+    outbox.push(message(3));
+    outbox.queue(came, message(2), Some(Place { block: 3, index: 0 }));
+    outbox
+}
+
+#[test]
+fn what_comes_back_from_the_disk_takes_its_place_among_what_came_after_it() {
+    assert_eq!(numbers(&both_kinds().next(WINDOW, &mut 0)), [1, 2, 3]);
+}
+
+#[test]
+fn what_is_spilled_goes_in_order_and_from_where_it_was_on_disk() {
+    let mut outbox = both_kinds();
+    let spilled = outbox.spill(u64::MAX, usize::MAX, 10);
+    assert_eq!(seqs(&spilled), [1, 2, 3]);
+    assert_eq!(outbox.spilled(&spilled), [3], "it is in the new block");
+}
+
+#[test]
+fn what_the_disk_did_not_take_again_is_still_where_it_was() {
+    let mut outbox = both_kinds();
+    let spilled = outbox.spill(u64::MAX, usize::MAX, 10);
+    outbox.unspill(spilled);
+    assert!(outbox.let_go() && !outbox.has_in_hand(3));
+    assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [1, 3]);
+}
+
+#[test]
+fn a_short_interruption_keeps_in_hand_what_is_on_disk_unless_newer_ones_are_there_alone() {
+    let mut outbox = both_kinds();
+    outbox.next(WINDOW, &mut 0);
+    assert!(!outbox.recall() && outbox.has_in_hand(3));
+    let came = outbox.number();
+    outbox.spilled(&[Waiting { first: false, ..Waiting::first(came, message(4)) }]);
+    assert!(outbox.recall() && !outbox.has_in_hand(3));
 }
 
 #[test]
@@ -308,17 +379,17 @@ fn replayed_messages_leave_room_in_the_window() {
     outbox.take_block(1, block(1..4));
     let window = Window { replay_messages: 2, ..WINDOW };
     assert_eq!(numbers(&outbox.next(window, &mut 100)), [1, 2]);
-    outbox.push(message(9), None);
+    outbox.push(message(9));
     assert_eq!(numbers(&outbox.next(window, &mut 100)), [9]);
 }
 
 #[test]
 fn only_what_came_before_is_spilled_with_something_that_must_be_on_disk() {
     let mut outbox = Outbox::default();
-    (1..=2).for_each(|seq| outbox.push(message(seq), None));
+    (1..=2).for_each(|seq| outbox.push(message(seq)));
     let place = outbox.number();
-    outbox.push(message(4), None);
-    assert!(outbox.oldest_bare().is_some_and(|oldest| oldest < place));
+    outbox.push(message(4));
+    assert!(outbox.oldest().is_some_and(|oldest| oldest < place));
     assert_eq!(seqs(&outbox.spill(place, usize::MAX, 10)), [1, 2]);
     assert_eq!(numbers(&outbox.next(WINDOW, &mut 0)), [4]);
 }
@@ -326,7 +397,7 @@ fn only_what_came_before_is_spilled_with_something_that_must_be_on_disk() {
 #[tokio::test(start_paused = true)]
 async fn what_is_never_taken_is_given_up_only_after_long_and_keeps_nothing_back_then() {
     let mut outbox = Outbox::default();
-    outbox.push(message(1), None);
+    outbox.push(message(1));
     let begin = Instant::now();
     let dead = loop {
         let batch = outbox.next(WINDOW, &mut 0);
