@@ -1,0 +1,27 @@
+//! Who is at the other end, by its certificate.
+
+use openssl::{error::ErrorStack, hash::MessageDigest, nid::Nid, x509::X509Ref};
+
+/// A certificate that was shown and verified.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The subject's common name, if it has one.
+    pub common_name: Option<String>,
+    /// SHA-256 of the certificate's DER form, lower case hexadecimal.
+    pub fingerprint: String,
+    /// Serial number, lower case hexadecimal.
+    pub serial: String,
+}
+
+impl Peer {
+    /// Of a certificate that the handshake has verified.
+    pub fn of(certificate: &X509Ref) -> Result<Self, ErrorStack> {
+        let name = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next();
+        let digest = certificate.digest(MessageDigest::sha256())?;
+        Ok(Self {
+            common_name: name.and_then(|name| name.data().as_utf8().ok()).map(|name| name.to_string()),
+            fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            serial: certificate.serial_number().to_bn()?.to_hex_str()?.to_lowercase(),
+        })
+    }
+}
