@@ -129,7 +129,7 @@ fn of_verification(result: X509VerifyResult, name: &str) -> Option<HandshakeErro
     let said = || result.error_string().to_owned();
     Some(match result.as_raw() {
         0 => return None,
-        2 | 18 | 19 | 20 | 21 | 27 => HandshakeError::Untrusted(said()),
+        2 | 7 | 18 | 19 | 20 | 21 | 27 => HandshakeError::Untrusted(said()),
         9 => HandshakeError::NotYetValid,
         10 => HandshakeError::Expired,
         3 | 4 | 8 | 11 | 12 | 33 | 44 => HandshakeError::NoRevocationList(said()),
