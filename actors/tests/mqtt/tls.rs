@@ -232,8 +232,6 @@ fn what_a_session_says_first_is_a_handshake_with_the_name_and_the_protocol() {
     run(|universe| async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("tls://localhost:{}", listener.local_addr().unwrap().port());
-        let tls = json!({ "enabled": true, "alpn": ["mqtt"] });
-        let bench = Bench::start(&universe, json!({ "broker": url, "tls": tls, "username": "u" })).await;
         let (heard, hellos) = std::sync::mpsc::channel();
         actix_rt::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -243,6 +241,8 @@ fn what_a_session_says_first_is_a_handshake_with_the_name_and_the_protocol() {
                 let _ = heard.send(hello);
             }
         });
+        let tls = json!({ "enabled": true, "alpn": ["mqtt"] });
+        let bench = Bench::start(&universe, json!({ "broker": url, "tls": tls })).await;
         bench.failed("closed the connection during the handshake").await;
         let hello = hellos.try_recv().unwrap();
         let holds = |text: &[u8]| hello.windows(text.len()).any(|window| window == text);
