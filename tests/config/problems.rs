@@ -250,7 +250,7 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
             "messaging.nats[1].encrypt: ",
         ),
         ("industrial_security: {encrypt_tag_data: true}", "industrial_security.encrypt_tag_data: "),
-        ("industrial_security: {protocol_encryption: {modbus: true}}", "protocol_encryption.modbus: "),
+        ("industrial_security: {protocol_encryption: {opcua: true}}", "protocol_encryption.opcua: "),
         ("industrial_security: {compliance_mode: nist}", "industrial_security.compliance_mode: "),
         (
             "devices: [{id: a, protocol: opcua, address: \"opc.tcp://a\"}]",
