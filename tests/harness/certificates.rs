@@ -55,7 +55,7 @@ impl Leaf {
         Self { names: vec![name], ..Self::default() }
     }
 
-    /// With one more role: a UTF8String.
+    /// With one more role: a `UTF8String`.
     pub(crate) fn role(self, role: &str) -> Self {
         let length = u8::try_from(role.len()).unwrap();
         self.role_der(&[&[0x0C, length], role.as_bytes()].concat())

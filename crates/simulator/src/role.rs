@@ -17,7 +17,7 @@ pub(crate) enum Role {
     None,
     /// It has one, which is well formed.
     Named(String),
-    /// It has something that isn't one role: two of them, another type than UTF8String, or nothing in it.
+    /// It has something that isn't one role: two of them, another type than `UTF8String`, or nothing in it.
     Malformed(&'static str),
 }
 
@@ -52,7 +52,7 @@ impl Role {
         })
     }
 
-    /// The extension's value: one DER UTF8String and nothing behind it.
+    /// The extension's value: one DER `UTF8String` and nothing behind it.
     fn parse(der: &[u8]) -> Self {
         match element(der) {
             Some((UTF8_STRING, text, [])) => match std::str::from_utf8(text) {

@@ -91,7 +91,7 @@ impl TlsSettings {
 }
 
 fn words(error: &ErrorStack) -> String {
-    let reasons: Vec<_> = error.errors().iter().filter_map(|error| error.reason()).collect();
+    let reasons: Vec<_> = error.errors().iter().filter_map(openssl::error::Error::reason).collect();
     reasons.join(", ")
 }
 

@@ -121,7 +121,7 @@ pub(super) fn bad(key: &'static str, path: &Path, problem: impl Into<String>) ->
 
 /// What OpenSSL says, without the places in its sources.
 pub(super) fn words(error: &ErrorStack) -> String {
-    let reasons: Vec<_> = error.errors().iter().filter_map(|error| error.reason()).collect();
+    let reasons: Vec<_> = error.errors().iter().filter_map(openssl::error::Error::reason).collect();
     if reasons.is_empty() { "OpenSSL doesn't say why".to_owned() } else { reasons.join(", ") }
 }
 
