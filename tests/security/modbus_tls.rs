@@ -143,7 +143,7 @@ fn odd_server(habit: Habit) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
-        listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || habit(stream))))
+        listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || habit(stream))));
     });
     address
 }
@@ -153,7 +153,7 @@ fn servers_that_never_finish_a_handshake_hold_up_no_neighbour() {
     let certificates = Certificates::usual();
     let tls = mutual(&certificates, "client");
     let silent = odd_server(|stream| {
-        thread::sleep(Duration::from_secs(600));
+        thread::sleep(Duration::from_mins(10));
         drop(stream);
     });
     let closing = odd_server(|mut stream| {
@@ -163,7 +163,7 @@ fn servers_that_never_finish_a_handshake_hold_up_no_neighbour() {
     let plain = odd_server(|mut stream| {
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(&[0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 7]);
-        thread::sleep(Duration::from_secs(600));
+        thread::sleep(Duration::from_mins(10));
     });
     let plc = plc(&certificates, "server", None);
     let gateway = start(&json!([
