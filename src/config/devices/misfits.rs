@@ -141,7 +141,7 @@ fn differences(here: &Needed, there: &Needed) -> [(&'static str, bool, String, S
     [
         ("protocol", framing, protocol(a), protocol(b)),
         ("address", !framing && a.target != b.target, here.address.clone(), there.address.clone()),
-        ("tls", !framing && a.tls != b.tls, "another".to_owned(), "not the same".to_owned()),
+        ("tls", !framing && a.tls != b.tls, "this".to_owned(), "another".to_owned()),
         time("connect_timeout", a.connect_timeout, b.connect_timeout),
         time("pause_after_connect", a.pause_after_connect, b.pause_after_connect),
         time("pause_between_requests", a.pause_between_requests, b.pause_between_requests),
