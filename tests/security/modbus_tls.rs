@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     certificates::{Certificates, Leaf},
-    harness::{Gateway, Plc, Pymodbus, Site, counting, register, until, until_true},
+    harness::{Gateway, Plc, Process, Pymodbus, Site, counting, register, until, until_true},
 };
 
 /// A device with two tags of which one may be written.
@@ -67,6 +67,32 @@ fn a_foreign_server_is_read_and_written_over_tls() {
     let gateway = start(&json!([device("plc", &server.address, &mutual(&certificates, "client"))]));
     assert_eq!(gateway.good_tags("plc")["t"]["value"], json!(register(7)));
     assert_eq!(gateway.write("plc", "w", &json!(77))["read_back"], json!(77));
+}
+
+#[test]
+fn the_simulator_is_such_a_server_on_the_command_line_too() {
+    let certificates = Certificates::usual();
+    certificates.issue("viewer", &Leaf::default().role("viewer"));
+    certificates.put("rights.yaml", "- {role: viewer, access: read}\n");
+    let file = |name: &str| certificates.path(name);
+    let mut simulator = Process::bifrost(&[
+        "simulate",
+        "--port",
+        "0",
+        "--tls-cert",
+        &file("server.pem"),
+        "--tls-key",
+        &file("server.key"),
+        "--tls-ca",
+        &file("ca.pem"),
+        "--tls-rights",
+        &file("rights.yaml"),
+    ]);
+    let line = simulator.line("`listens on tls://…`", |line| line.contains("listens on tls://"));
+    let address = line.rsplit("tls://").next().unwrap();
+    let gateway = start(&json!([device("plc", address, &mutual(&certificates, "viewer"))]));
+    gateway.good_tags("plc");
+    assert_eq!(gateway.write("plc", "w", &json!(7))["status"], "failed");
 }
 
 #[test]

@@ -337,6 +337,20 @@ mod tests {
     }
 
     #[test]
+    fn a_section_tls_encrypts_what_is_at_tls_and_what_says_nothing() {
+        let yaml = "
+tls: {cert_file: plc.pem, key_file: plc.key, ca_file: ca.pem, rights: [{role: viewer, access: read}]}
+devices: [{name: a, listen: 'tls://127.0.0.1:5802'}, {name: b}, {name: c, listen: '127.0.0.1:5020'}]";
+        let listeners = Scenario::from_yaml(yaml, "plant").unwrap().listeners(HOST, Some(6000)).unwrap();
+        let places = ["tls://127.0.0.1:5802", "tls://127.0.0.1:6000", "tcp://127.0.0.1:5020"];
+        assert_eq!(endpoints(&listeners), places);
+        let encrypted: Vec<_> = listeners.iter().map(|listener| listener.settings.tls.is_some()).collect();
+        assert_eq!(encrypted, [true, true, false]);
+        let error = refused("tls: {cert_file: plc.pem, key_file: plc.key}\ndevices: [{name: a}]");
+        assert!(error.contains("ca_file"), "{error}");
+    }
+
+    #[test]
     fn what_is_written_is_read_back_from_json() {
         let fault = Fault::LateReply { by: Duration::from_millis(1500), every: 3 };
         let mut scenario = Scenario::uniform(2, 10);
