@@ -6,13 +6,17 @@ use bifrost_actors::testing::{outgoing, until};
 use bifrost_model::TagClass;
 use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod, SslVersion};
 use serde_json::{Value, json};
-use tokio::{io::AsyncReadExt, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
 use tokio_openssl::SslStream;
 
 use crate::{
     bench::{Bench, run},
     broker::{Broker, OPEN},
     certificates::{Certificates, Leaf},
+    websocket::Bridge,
 };
 
 /// A mosquitto with this certificate.
@@ -178,7 +182,7 @@ fn a_broker_with_nothing_newer_than_tls_1_2_is_refused_without_an_exception() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
             let (spoken, versions) = std::sync::mpsc::channel();
-            actix_rt::spawn(old_broker(listener, acceptor(&certificates), spoken));
+            actix_rt::spawn(old_broker(listener, acceptor(&certificates, Some(SslVersion::TLS1_2)), spoken));
             let mut tls = json!({ "ca_file": certificates.path("ca.pem") });
             if exception {
                 tls["min_version"] = json!("1.2");
@@ -193,11 +197,11 @@ fn a_broker_with_nothing_newer_than_tls_1_2_is_refused_without_an_exception() {
     }
 }
 
-fn acceptor(certificates: &Certificates) -> SslAcceptor {
+fn acceptor(certificates: &Certificates, newest: Option<SslVersion>) -> SslAcceptor {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
     builder.set_certificate_chain_file(certificates.file("server.pem")).unwrap();
     builder.set_private_key_file(certificates.file("server.key"), SslFiletype::PEM).unwrap();
-    builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    builder.set_max_proto_version(newest).unwrap();
     builder.build()
 }
 
@@ -249,4 +253,37 @@ fn what_a_session_says_first_is_a_handshake_with_the_name_and_the_protocol() {
         assert_eq!(hello[0], 22, "a handshake record");
         assert!(holds(b"localhost") && holds(b"\x04mqtt"));
     });
+}
+
+#[test]
+fn a_broker_is_reached_by_websocket_inside_tls() {
+    run(|universe| async move {
+        let certificates = Certificates::usual();
+        let broker = Broker::start(OPEN);
+        let bridge = Bridge::to(broker.port).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://127.0.0.1:{}/mqtt", listener.local_addr().unwrap().port());
+        actix_rt::spawn(unwrap_tls(listener, acceptor(&certificates, None), bridge.port));
+        let tls = json!({ "ca_file": certificates.path("ca.pem") });
+        let bench = Bench::start(&universe, json!({ "broker": url, "tls": tls })).await;
+        bench.attached().await;
+        bench.spool.push([outgoing("t", TagClass::Status, "{}")]);
+        bench.outcomes(1).await;
+        assert_eq!(bridge.request_line(), "GET /mqtt HTTP/1.1");
+        assert_eq!(bench.observed().await["tls"], true);
+    });
+}
+
+/// Passes on in plain what comes in cipher.
+async fn unwrap_tls(listener: TcpListener, acceptor: SslAcceptor, port: u16) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let ssl = Ssl::new(acceptor.context()).unwrap();
+        let mut stream = SslStream::new(ssl, stream).unwrap();
+        actix_rt::spawn(async move {
+            let mut plain = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            if Pin::new(&mut stream).accept().await.is_ok() {
+                let _ = copy_bidirectional(&mut stream, &mut plain).await;
+            }
+        });
+    }
 }
