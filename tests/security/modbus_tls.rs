@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bifrost_simulator::{Access, Endpoint, PlcSettings, Right, TlsSettings};
+use bifrost_simulator::{Access, Endpoint, Fault, PlcSettings, Right, TlsSettings};
 use serde_json::{Value, json};
 
 use crate::{
@@ -213,6 +213,30 @@ fn servers_that_never_finish_a_handshake_hold_up_no_neighbour() {
     let after = gateway.stats("good");
     assert_eq!(after["scans_failed"], before["scans_failed"], "{after}");
     assert_eq!(after["overruns"], before["overruns"], "{after}");
+}
+
+#[test]
+fn a_device_that_misbehaves_inside_tls_is_noticed_and_recovers_and_its_neighbour_is_spared() {
+    let certificates = Certificates::usual();
+    let (bad, good) = (plc(&certificates, "server", None), plc(&certificates, "server", None));
+    let mut devices = json!([
+        device("bad", &bad.address(), &mutual(&certificates, "client")),
+        device("good", &good.address(), &mutual(&certificates, "client"))
+    ]);
+    devices[0]["timeout"] = json!("300ms");
+    let gateway = start(&devices);
+    gateway.good_tags("bad");
+    gateway.good_tags("good");
+    for fault in [Fault::Silence, Fault::Garbage, Fault::HalfOpen, Fault::Refuse] {
+        bad.set_fault(Some(fault.clone()));
+        let offline = gateway.await_state("bad", "offline");
+        assert!(offline["last_error"].is_string(), "{fault:?}: {offline}");
+        bad.set_fault(None);
+        gateway.await_state("bad", "online");
+        assert_eq!(gateway.good_tags("bad")["t"]["value"], json!(1007), "{fault:?}");
+    }
+    let spared = gateway.stats("good");
+    assert_eq!((&spared["requests_failed"], &spared["scans_failed"]), (&json!(0), &json!(0)), "{spared}");
 }
 
 #[test]

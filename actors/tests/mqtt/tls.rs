@@ -287,3 +287,21 @@ async fn unwrap_tls(listener: TcpListener, acceptor: SslAcceptor, port: u16) {
         });
     }
 }
+
+#[test]
+fn a_broker_that_dies_under_load_inside_tls_loses_nothing() {
+    run(|universe| async move {
+        let certificates = Certificates::usual();
+        let mut broker = broker(&certificates, "server", "");
+        let tls = json!({ "ca_file": certificates.path("ca.pem") });
+        let bench = Bench::start(&universe, settings("localhost", broker.port, &tls)).await;
+        bench.spool.push((0..20_000).map(|n| outgoing("t", TagClass::Critical, format!("{n}"))));
+        for round in 1..=3 {
+            until("some deliveries", || bench.spool.delivered() > round * 500).await;
+            broker.kill();
+            broker.restart();
+        }
+        until("all deliveries", || bench.spool.delivered() == 20_000).await;
+        assert!(bench.spool.visits().0 > 1);
+    });
+}
