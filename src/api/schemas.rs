@@ -155,9 +155,35 @@ pub struct DeviceSettingsSchema {
     pub stale_after: Option<String>,
     /// Age of the last good value at which a tag becomes BAD; absent: ten poll intervals, at least 30 s.
     pub bad_after: Option<String>,
+    /// How the connection is encrypted; for `modbus-tls`, and only there.
+    pub tls: Option<DeviceTlsSchema>,
+    /// `allowed`: the device may be spoken to in plain although `industrial_security` asks for encryption.
+    #[schema(example = "allowed")]
+    pub plaintext: Option<String>,
     /// What is read.
     #[schema(required = false)]
     pub tags: Vec<TagSettingsSchema>,
+}
+
+/// The encrypted connection to a device. Files are those of the gateway's machine.
+#[derive(Debug, ToSchema)]
+#[schema(as = DeviceTls)]
+pub struct DeviceTlsSchema {
+    /// Certificates of the authorities that the device's certificate may be signed by.
+    pub ca_file: Option<String>,
+    /// The gateway's certificate, which may carry its role.
+    pub cert_file: Option<String>,
+    /// Its private key.
+    pub key_file: Option<String>,
+    /// The name in the device's certificate; absent: the host in `address`.
+    pub server_name: Option<String>,
+    /// SHA-256 of the device's one certificate, 64 hexadecimal digits; makes up for `ca_file` and the name.
+    pub pinned_sha256: Option<String>,
+    /// The oldest version of TLS: `1.3` or `1.2`.
+    #[schema(required = false, example = "1.3")]
+    pub min_version: String,
+    /// Revocation lists of the authorities in `ca_file`.
+    pub crl_file: Option<String>,
 }
 
 /// Counters of one device since its actor was last built. Times are in milliseconds.

@@ -53,7 +53,9 @@ impl Control {
     pub(super) async fn apply(&self, devices: Vec<DeviceSettings>) -> Result<Changes, ControlError> {
         let mut state = self.state.lock().await;
         let in_file = devices.iter().map(|device| device.id.clone()).collect();
-        let changes = self.gateway.apply(state.overlay.merge(devices)).await.map_err(refused)?;
+        let devices = state.overlay.merge(devices);
+        check_policy(&state.config, &devices)?;
+        let changes = self.gateway.apply(devices).await.map_err(refused)?;
         state.in_file = in_file;
         Ok(changes)
     }
@@ -99,6 +101,7 @@ impl Control {
     async fn put(&self, device: DeviceSettings) -> Result<Changes, ControlError> {
         let mut state = self.state.lock().await;
         self.gateway.check_device(&device).map_err(refused)?;
+        check_policy(&state.config, std::slice::from_ref(&device))?;
         let running = self.gateway.device(&device.id).map(|entry| entry.full_settings());
         if running.as_ref() != Some(&device) {
             // What is as it was stays the configuration file's.
@@ -160,6 +163,19 @@ impl ConfigControl for Control {
     fn remove_device(&self, id: String) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
         Box::pin(self.remove(id))
     }
+}
+
+/// What `industrial_security` forbids isn't let in by REST either, nor by what was changed before it was asked
+/// for.
+fn check_policy(config: &Config, devices: &[DeviceSettings]) -> Result<(), ControlError> {
+    let refused: Vec<_> = devices
+        .iter()
+        .filter_map(|device| {
+            let (key, reason) = config.industrial_security.refusal(device)?;
+            Some(KeyProblem { device_id: Some(device.id.clone()), key: key.to_owned(), reason })
+        })
+        .collect();
+    if refused.is_empty() { Ok(()) } else { Err(ControlError::Invalid(refused)) }
 }
 
 fn refused(error: ApplyError) -> ControlError {

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
-use bifrost_simulator::{Scenario, Simulator, SimulatorError};
+use bifrost_simulator::{Scenario, Simulator, SimulatorError, TlsSettings, load_rights};
 use clap::Args;
 
 use crate::app::{open_files, signals::Signals};
@@ -26,6 +26,29 @@ pub struct SimulateArgs {
     /// Devices, signals and scripted faults from a file (YAML or JSON)
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
+    /// Modbus/TCP Security: the PLCs' certificate; devices of a scenario that have no `listen` follow it too
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities whose clients are let in
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_ca: Option<PathBuf>,
+    /// What which role may do (YAML or JSON); without it every client may do everything
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_rights: Option<PathBuf>,
+}
+
+impl SimulateArgs {
+    /// How the PLCs are encrypted, if they are to be.
+    fn tls(&self) -> Result<Option<TlsSettings>, SimulatorError> {
+        let (Some(cert), Some(key), Some(ca)) = (&self.tls_cert, &self.tls_key, &self.tls_ca) else {
+            return Ok(None);
+        };
+        let rights = self.tls_rights.as_deref().map(load_rights).transpose()?;
+        Ok(Some(TlsSettings { rights, ..TlsSettings::new(cert, key, ca) }))
+    }
 }
 
 /// Simulates until told to stop.
@@ -40,10 +63,13 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
 async fn simulate(args: &SimulateArgs) -> Result<(), SimulatorError> {
     let mut signals =
         Signals::listen().map_err(|source| SimulatorError::Read { path: "signals".into(), source })?;
-    let scenario = match &args.scenario {
+    let mut scenario = match &args.scenario {
         Some(file) => Scenario::load(file)?,
         None => Scenario::uniform(args.devices, args.registers),
     };
+    if let Some(tls) = args.tls()? {
+        scenario.tls = Some(tls);
+    }
     let simulator = Simulator::start(scenario.listeners(args.bind, Some(args.port))?)?;
     for plc in simulator.plcs() {
         println!("{} listens on {}", plc.name(), plc.endpoint());

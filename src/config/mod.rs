@@ -21,6 +21,7 @@ mod tests;
 mod unavailable;
 
 use bifrost_actors::{gateway::LimitSettings, plc::DeviceSettings, supervision::SupervisionSettings};
+use bifrost_security::tls::{ClientError, FileError};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiSettings, DiscoverySettings};
@@ -63,10 +64,20 @@ impl Config {
         self.devices.iter().map(|device| device.tags.len()).sum()
     }
 
-    /// Files named by the configuration that sessions with brokers need and that can't be read.
+    /// Files named by the configuration that connections to brokers and devices need and that can't be used.
     pub fn unreadable_files(&self) -> Vec<Problem> {
         let flaws = self.messaging.unreadable_files().into_iter();
-        flaws.map(|(key, problem)| Problem::of(format!("messaging.{key}"), problem)).collect()
+        let of_brokers = flaws.map(|(key, problem)| Problem::of(format!("messaging.{key}"), problem));
+        let of_devices = self.devices.iter().enumerate().filter_map(|(n, device)| {
+            let problem = match device.tls.as_ref()?.client().check().err()? {
+                ClientError::File(FileError { key, path, problem }) => {
+                    Problem::of(format!("devices[{n}].tls.{key}"), format!("{} {problem}", path.display()))
+                }
+                other => Problem::of(format!("devices[{n}].tls"), other.to_string()),
+            };
+            Some(problem)
+        });
+        of_brokers.chain(of_devices).collect()
     }
 
     /// Every value outside the devices that can't work.

@@ -118,7 +118,7 @@ devices: [{id: press-1, protocol: modbus-tcp, address: \"192.0.2.10:502\", tags:
     let mut device = documented.devices[0].clone();
     let expected = &default.devices[0];
     (device.name, device.tags_file, device.late_reply_wait) = (None, None, None);
-    (device.stale_after, device.bad_after) = (None, None);
+    (device.stale_after, device.bad_after, device.plaintext) = (None, None, None);
     let mut tag = device.tags.remove(0);
     device.tags.clone_from(&expected.tags);
     assert_eq!(&device, expected);

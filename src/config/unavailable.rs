@@ -9,13 +9,13 @@ const REMOVE: &str = "is not part of this version; remove it";
 
 /// Whether this version speaks a protocol.
 pub(super) fn is_available(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::ModbusTcp | Protocol::ModbusRtu)
+    matches!(protocol, Protocol::ModbusTcp | Protocol::ModbusRtu | Protocol::ModbusTls)
 }
 
 /// What to say of one that it doesn't speak.
 pub(super) fn protocol_reason(protocol: Protocol) -> String {
     format!(
-        "{} is not part of this version; use modbus-tcp or modbus-rtu, or remove the device",
+        "{} is not part of this version; use modbus-tcp, modbus-tls or modbus-rtu, or remove the device",
         protocol.as_str()
     )
 }
@@ -57,7 +57,12 @@ impl Config {
         let problem = |(n, device): (usize, &bifrost_actors::plc::DeviceSettings)| {
             Problem::of(format!("devices[{n}].protocol"), protocol_reason(device.protocol))
         };
-        devices.map(problem).collect()
+        let unavailable = devices.map(problem);
+        let exposed = self.devices.iter().enumerate().filter_map(|(n, device)| {
+            let (key, reason) = self.industrial_security.refusal(device)?;
+            Some(Problem::of(format!("devices[{n}].{key}"), reason))
+        });
+        unavailable.chain(exposed).collect()
     }
 
     fn security(&self) -> Vec<Problem> {
@@ -101,9 +106,7 @@ impl Config {
         let protocols = &asked.protocol_encryption;
         let rows = [
             ("encrypt_tag_data", asked.encrypt_tag_data, OFF),
-            ("require_device_certs", asked.require_device_certs, OFF),
             ("audit_all_operations", asked.audit_all_operations, OFF),
-            ("protocol_encryption.modbus", protocols.modbus, OFF),
             ("protocol_encryption.opcua", protocols.opcua, OFF),
             ("protocol_encryption.ethernetip", protocols.ethernetip, OFF),
             ("compliance_mode", asked.compliance_mode.is_some(), REMOVE),

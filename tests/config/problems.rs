@@ -250,7 +250,7 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
             "messaging.nats[1].encrypt: ",
         ),
         ("industrial_security: {encrypt_tag_data: true}", "industrial_security.encrypt_tag_data: "),
-        ("industrial_security: {protocol_encryption: {modbus: true}}", "protocol_encryption.modbus: "),
+        ("industrial_security: {protocol_encryption: {opcua: true}}", "protocol_encryption.opcua: "),
         ("industrial_security: {compliance_mode: nist}", "industrial_security.compliance_mode: "),
         (
             "devices: [{id: a, protocol: opcua, address: \"opc.tcp://a\"}]",
@@ -335,4 +335,65 @@ fn a_data_dir_that_is_a_file_is_told() {
     std::fs::write(&file, "").unwrap();
     let text = format!("gateway: {{data_dir: {}/data}}", file.display());
     assert_problems(&problems(&text), &["gateway.yaml:1: gateway.data_dir: needs a folder, but"]);
+}
+
+#[test]
+fn an_encrypted_device_without_what_encryption_needs_is_told_key_by_key() {
+    let device = |more: &str| format!("devices: [{{id: a, address: plc, protocol: {more}}}]");
+    for (more, key) in [
+        ("modbus-tls", "devices[0].tls: is missing; modbus-tls needs cert_file"),
+        ("modbus-tcp, tls: {ca_file: /ca}", "devices[0].tls: is given, but this protocol isn't encrypted"),
+        (
+            "modbus-tls, tls: {ca_file: /ca, cert_file: /c}",
+            "devices[0].tls.key_file: is missing; Modbus/TCP Security",
+        ),
+        ("modbus-tls, tls: {ca_file: /ca, key_file: /k}", "devices[0].tls.cert_file: is missing"),
+        (
+            "modbus-tls, tls: {cert_file: /c, key_file: /k}",
+            "devices[0].tls.ca_file: is missing; name the authority",
+        ),
+        (
+            "modbus-tls, tls: {cert_file: /c, key_file: /k, ca_file: /ca, min_version: \"1.1\"}",
+            "devices[0].tls.min_version: ",
+        ),
+        (
+            "modbus-tls, tls: {cert_file: /c, key_file: /k, ca_file: /ca, pinned_sha256: abc}",
+            "devices[0].tls.pinned_sha256: must be 64 hexadecimal digits",
+        ),
+        (
+            "modbus-tls, plaintext: allowed, tls: {cert_file: /c, key_file: /k, ca_file: /ca}",
+            "devices[0].plaintext: has no meaning for modbus-tls",
+        ),
+    ] {
+        assert_problems(&problems(&device(more)), &[key]);
+    }
+}
+
+#[test]
+fn units_behind_one_address_are_encrypted_alike() {
+    let text = "
+devices:
+  - {id: a, protocol: modbus-tls, address: plc, tls: {cert_file: /c, key_file: /k, ca_file: /ca}}
+  - {id: b, protocol: modbus-tls, address: \"plc:802\", tls: {cert_file: /d, key_file: /k, ca_file: /ca}}
+  - {id: c, protocol: modbus-tcp, address: \"plc:802\"}";
+    assert_problems(
+        &problems(text),
+        &[
+            "devices[1].tls: is this, but another for devices[0] on the same address",
+            "devices[2].protocol: is modbus-tcp, but modbus-tls for devices[0]",
+        ],
+    );
+}
+
+#[test]
+fn what_nats_cannot_be_told_of_tls_is_refused_by_name() {
+    for (tls, key) in [
+        ("server_name: a", "messaging.nats.tls.server_name: isn't available for NATS"),
+        ("min_version: \"1.2\"", "messaging.nats.tls.min_version: isn't available for NATS"),
+        ("alpn: [\"\"]", "messaging.nats.tls.alpn: holds a name that has not 1 to 255 bytes"),
+        ("crl_file: /crl", "messaging.nats.tls.crl_file: needs ca_file"),
+    ] {
+        let text = format!("messaging: {{nats: {{servers: [\"tls://a:1\"], tls: {{{tls}}}}}}}");
+        assert_problems(&problems(&text), &[key]);
+    }
 }

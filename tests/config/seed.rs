@@ -53,7 +53,7 @@ fn running_it_is_refused_with_every_key_that_this_version_cannot_honour() {
         ":20: security.certificates.cert_file: ",
         ":26: security.key_management.provider: ",
         ":63: industrial_security.encrypt_tag_data: ",
-        ":67: industrial_security.protocol_encryption.modbus: ",
+        ":68: industrial_security.protocol_encryption.opcua: ",
     ] {
         assert!(found.iter().any(|line| line.contains(key)), "{key} is not in {found:#?}");
     }

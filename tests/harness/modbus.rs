@@ -45,7 +45,8 @@ impl Pymodbus {
         Self::start(&["--serial", path.to_str().unwrap()], str::to_owned)
     }
 
-    fn start(args: &[&str], address: impl Fn(&str) -> String) -> Self {
+    /// With these arguments of the script; `address` makes one of what it says that it listens on.
+    pub(crate) fn start(args: &[&str], address: impl Fn(&str) -> String) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let script = root.join("tests/support/pymodbus_server.py");
         let args = [&[script.to_str().unwrap()], args].concat();

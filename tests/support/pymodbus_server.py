@@ -1,6 +1,8 @@
 """A Modbus server on pymodbus, as an independent implementation to test our drivers against.
 
     pymodbus_server.py --port PORT    Modbus/TCP on 127.0.0.1; 0 takes a free port
+    pymodbus_server.py --tls FOLDER   Modbus/TCP Security on a free port, with server.pem, server.key and, for
+                                      the clients' certificates, ca.pem of a folder
     pymodbus_server.py --serial PATH  Modbus RTU on a serial port or pty
 
 Prints `listening PORT` or `listening PATH` when it answers, and ends when its standard input
@@ -15,12 +17,14 @@ libmodbus_server.c serves the same values.
 
 import argparse
 import asyncio
+import ssl
 import struct
 import sys
 import threading
 
 from pymodbus.exceptions import NoSuchIdException
-from pymodbus.server import ModbusSerialServer, ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 SIZE = 1024
@@ -75,6 +79,13 @@ async def serve(arguments: argparse.Namespace) -> None:
     units = [unit(0, absent), *(unit(number) for number in UNITS)]
     if arguments.serial:
         server = ModbusSerialServer(units, port=arguments.serial, ignore_missing_devices=True)
+    elif arguments.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(f"{arguments.tls}/server.pem", f"{arguments.tls}/server.key")
+        context.load_verify_locations(f"{arguments.tls}/ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        server = ModbusTlsServer(units, framer=FramerType.TLS, address=("127.0.0.1", 0), sslctx=context)
     else:
         server = ModbusTcpServer(units, address=("127.0.0.1", arguments.port))
     await server.serve_forever(background=True)
@@ -91,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Modbus server on pymodbus for the tests")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--port", type=int, help="TCP port on 127.0.0.1, 0 for a free one")
+    where.add_argument("--tls", metavar="FOLDER", help="Modbus/TCP Security with the certificates of a folder")
     where.add_argument("--serial", metavar="PATH", help="serial port for RTU, 19200 8N1")
     asyncio.run(serve(parser.parse_args()))
 

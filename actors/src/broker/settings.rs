@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use bifrost_model::TagClass;
+use bifrost_security::tls::{ClientTls, Fingerprint, MinVersion};
 use serde::{Deserialize, Serialize};
 
 use super::{Flaw, flaw};
@@ -99,19 +100,60 @@ pub struct TlsSettings {
     /// Its private key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// Revocation lists of the authorities in `ca_file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_file: Option<PathBuf>,
+    /// The name in the broker's certificate; absent: the host in the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// The broker's one certificate; makes up for `ca_file` and the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned_sha256: Option<Fingerprint>,
+    /// The oldest version of TLS.
+    pub min_version: MinVersion,
+    /// Protocols that are offered (ALPN).
+    pub alpn: Vec<String>,
 }
 
 impl TlsSettings {
+    /// What the connection is made from.
+    pub fn client(&self) -> ClientTls {
+        ClientTls {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            crl_file: self.crl_file.clone(),
+            server_name: self.server_name.clone(),
+            pinned_sha256: self.pinned_sha256,
+            min_version: self.min_version,
+            alpn: self.alpn.clone(),
+        }
+    }
+
     /// What can't work; `asked_for`: whether the connection is encrypted.
     pub(crate) fn flaws(&self, asked_for: bool) -> Vec<Flaw> {
-        let named =
-            [("ca_file", &self.ca_file), ("cert_file", &self.cert_file), ("key_file", &self.key_file)];
-        if let Some((key, _)) = named.into_iter().find(|(_, file)| file.is_some())
+        let named = [
+            ("ca_file", self.ca_file.is_some()),
+            ("cert_file", self.cert_file.is_some()),
+            ("key_file", self.key_file.is_some()),
+            ("crl_file", self.crl_file.is_some()),
+            ("server_name", self.server_name.is_some()),
+            ("pinned_sha256", self.pinned_sha256.is_some()),
+            ("alpn", !self.alpn.is_empty()),
+        ];
+        if let Some((key, _)) = named.into_iter().find(|(_, given)| *given)
             && !asked_for
         {
             let problem =
                 "is given, but the connection isn't encrypted; write tls:// in the URL, or tls.enabled: true";
             return vec![flaw(key, problem)];
+        }
+        let unnamed = |name: &String| name.is_empty() || name.len() > 255;
+        if self.alpn.iter().any(unnamed) {
+            return vec![flaw("alpn", "holds a name that has not 1 to 255 bytes, such as mqtt")];
+        }
+        if self.crl_file.is_some() && self.ca_file.is_none() {
+            return vec![flaw("crl_file", "needs ca_file: a revocation list is an authority's")];
         }
         let alone = match (&self.cert_file, &self.key_file) {
             (Some(_), None) => Some(flaw("key_file", "is missing; a certificate needs its private key")),

@@ -263,7 +263,7 @@ fn link_path(link: &LinkSettings) -> String {
 
 fn shared_link_problem(first: &str) -> String {
     format!(
-        "is the connection of device {first:?} too, but connect_timeout, pause_after_connect or \
-         pause_between_requests differ; give both the same"
+        "is the connection of device {first:?} too, but connect_timeout, pause_after_connect, \
+         pause_between_requests or tls differ; give both the same"
     )
 }

@@ -11,7 +11,7 @@ use bifrost_model::DeviceTags;
 use super::stored::StoredSettings;
 use crate::{
     commands::Target,
-    link::{LinkLine, LinkSettings},
+    link::{LinkLine, LinkSettings, LinkTarget},
     metrics::Metrics,
     plc::{CompiledDevice, DevicePorts, DeviceSettings},
     supervision::Slot,
@@ -113,9 +113,10 @@ impl Links {
         }
         let worker = (0..self.load.len()).min_by_key(|worker| self.load[*worker]).unwrap_or(0);
         self.load[worker] += 1;
-        let protocol = match settings.target.framing() {
-            Framing::Tcp => "modbus-tcp",
-            Framing::Rtu => "modbus-rtu",
+        let protocol = match (&settings.target, settings.target.framing()) {
+            (LinkTarget::Tls { .. }, _) => "modbus-tls",
+            (_, Framing::Tcp) => "modbus-tcp",
+            (_, Framing::Rtu) => "modbus-rtu",
         };
         let opened = self.metrics.connections.with_label_values(&[protocol]);
         let line = LinkLine::new(settings.clone(), queue, opened);

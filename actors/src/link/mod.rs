@@ -9,6 +9,7 @@ mod client;
 mod messages;
 mod queue;
 mod settings;
+mod socket;
 mod state;
 mod transport;
 

@@ -1,8 +1,9 @@
 //! Where a PLC is, and how to treat the connection to it.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use bifrost_drivers::modbus::Framing;
+use bifrost_security::tls::ClientTls;
 use thiserror::Error;
 
 /// A connection and its pauses. Devices with equal targets share one.
@@ -16,6 +17,8 @@ pub struct LinkSettings {
     pub pause_after_connect: Duration,
     /// Pause between an answer and the next request.
     pub pause_between_requests: Duration,
+    /// How it is encrypted: where the target is [`LinkTarget::Tls`], and only there.
+    pub tls: Option<Arc<ClientTls>>,
 }
 
 /// Where a connection leads.
@@ -29,6 +32,13 @@ pub enum LinkTarget {
         port: u16,
         /// MBAP, or RTU frames over TCP.
         framing: Framing,
+    },
+    /// A server of Modbus/TCP Security.
+    Tls {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
     },
     /// A serial port.
     Serial(SerialSettings),
@@ -68,15 +78,14 @@ pub struct AddressProblem(pub String, pub &'static str);
 impl LinkTarget {
     /// `host:port`, `host` (port 502) or `[v6]:port`.
     pub fn tcp(address: &str, framing: Framing) -> Result<Self, AddressProblem> {
-        let problem = |text| AddressProblem(address.to_owned(), text);
-        if address.starts_with('/') {
-            return Err(problem("is a serial port; use protocol: modbus-rtu, or host:port here"));
-        }
-        let (host, port) = split_port(address).ok_or_else(|| problem(NOT_A_PORT))?;
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
-            return Err(problem("names no host; write it as 192.0.2.10:502 or plc-1.example:502"));
-        }
-        Ok(Self::Tcp { host: host.to_owned(), port, framing })
+        let (host, port) = host_and_port(address, MODBUS)?;
+        Ok(Self::Tcp { host, port, framing })
+    }
+
+    /// The same, encrypted; without a port it is 802, as Modbus/TCP Security has it.
+    pub fn tls(address: &str) -> Result<Self, AddressProblem> {
+        let (host, port) = host_and_port(address, MODBUS_SECURITY)?;
+        Ok(Self::Tls { host, port })
     }
 
     /// `/dev/ttyUSB0?baud=9600&parity=even&data_bits=8&stop_bits=1`, or a TCP address that carries RTU.
@@ -92,6 +101,7 @@ impl LinkTarget {
     pub fn framing(&self) -> Framing {
         match self {
             Self::Tcp { framing, .. } => *framing,
+            Self::Tls { .. } => Framing::Tcp,
             Self::Serial(_) => Framing::Rtu,
         }
     }
@@ -99,33 +109,49 @@ impl LinkTarget {
 
 const NOT_A_PORT: &str = "has no valid port; write it as 192.0.2.10:502";
 
-fn split_port(address: &str) -> Option<(&str, u16)> {
+/// Ports that the standards name.
+const MODBUS: u16 = 502;
+const MODBUS_SECURITY: u16 = 802;
+
+fn host_and_port(address: &str, standard: u16) -> Result<(String, u16), AddressProblem> {
+    let problem = |text| AddressProblem(address.to_owned(), text);
+    if address.starts_with('/') {
+        return Err(problem("is a serial port; use protocol: modbus-rtu, or host:port here"));
+    }
+    let (host, port) = split_port(address, standard).ok_or_else(|| problem(NOT_A_PORT))?;
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        return Err(problem("names no host; write it as 192.0.2.10:502 or plc-1.example:502"));
+    }
+    Ok((host.to_owned(), port))
+}
+
+fn split_port(address: &str, standard: u16) -> Option<(&str, u16)> {
     if let Some(rest) = address.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
-        let port = rest.strip_prefix(':').map_or(Some(502), |port| port.parse().ok());
+        let none = rest.is_empty().then_some(standard);
+        let port = none.or_else(|| rest.strip_prefix(':').and_then(|port| port.parse().ok()));
         return port.filter(|port| *port != 0).map(|port| (host, port));
     }
     match address.rsplit_once(':') {
-        Some((host, _)) if host.contains(':') => Some((address, 502)),
+        Some((host, _)) if host.contains(':') => Some((address, standard)),
         Some((host, port)) => Some((host, port.parse().ok().filter(|port| *port != 0)?)),
-        None => Some((address, 502)),
+        None => Some((address, standard)),
     }
 }
 
 impl fmt::Display for LinkTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port, framing } => {
-                let scheme = if *framing == Framing::Rtu { "rtu-over-tcp:" } else { "" };
-                if host.contains(':') {
-                    write!(f, "{scheme}[{host}]:{port}")
-                } else {
-                    write!(f, "{scheme}{host}:{port}")
-                }
-            }
+            Self::Tcp { host, port, framing: Framing::Tcp } => write_place(f, "", host, *port),
+            Self::Tcp { host, port, framing: Framing::Rtu } => write_place(f, "rtu-over-tcp:", host, *port),
+            Self::Tls { host, port } => write_place(f, "tls:", host, *port),
             Self::Serial(serial) => f.write_str(&serial.path),
         }
     }
+}
+
+fn write_place(f: &mut fmt::Formatter<'_>, scheme: &str, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "{scheme}[{host}]:{port}") } else { write!(f, "{scheme}{host}:{port}") }
 }
 
 impl FromStr for SerialSettings {
@@ -188,6 +214,15 @@ mod tests {
         assert_eq!(tcp("plc-1.example:1502").as_deref(), Some("plc-1.example:1502"));
         assert_eq!(tcp("[::1]:1502").as_deref(), Some("[::1]:1502"));
         assert_eq!(tcp("::1").as_deref(), Some("[::1]:502"));
+    }
+
+    #[test]
+    fn the_secure_protocol_has_a_port_of_its_own() {
+        let tls = |address: &str| LinkTarget::tls(address).unwrap().to_string();
+        assert_eq!(tls("plc-1"), "tls:plc-1:802");
+        assert_eq!(tls("[::1]"), "tls:[::1]:802");
+        assert_eq!(tls("192.0.2.10:1802"), "tls:192.0.2.10:1802");
+        assert!(LinkTarget::tls("/dev/ttyS0").is_err());
     }
 
     #[test]

@@ -2,35 +2,39 @@
 
 use std::{
     io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex},
 };
 
 use bifrost_drivers::modbus::{Client, Framing};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use bifrost_security::tls::ClientTls;
+use tokio::net::TcpStream;
 use tokio_serial::SerialPortBuilderExt;
 
-use super::settings::{LinkSettings, LinkTarget, Parity, SerialSettings};
+use super::{
+    settings::{LinkSettings, LinkTarget, Parity, SerialSettings},
+    socket::{Glance, PlainEnd, Socket, TlsEnd},
+};
 
 /// An open connection.
 pub(super) struct Connection {
     pub(super) client: Client,
-    socket: Option<Arc<TcpStream>>,
+    socket: Option<Socket>,
     framing: Framing,
 }
 
 impl Connection {
-    /// Opens the target. Errors are sentences without the address, which their reader knows.
+    /// Opens the target, an encrypted one with all its handshake within `connect_timeout`. Errors are sentences
+    /// without the address, which their reader knows.
     pub(super) async fn open(settings: &LinkSettings) -> Result<Self, String> {
         let limit = settings.connect_timeout;
-        let connection = tokio::time::timeout(limit, connect(&settings.target))
-            .await
-            .map_err(|_| format!("no connection within {limit:?}"))?
-            .map_err(|error| explain(&error, &settings.target))?;
+        let mut open = false;
+        let connection = tokio::time::timeout(limit, connect(settings, &mut open)).await.map_err(|_| {
+            if open {
+                format!("the server accepts the connection and doesn't finish the TLS handshake within {limit:?}")
+            } else {
+                format!("no connection within {limit:?}")
+            }
+        })??;
         tokio::time::sleep(settings.pause_after_connect).await;
         Ok(connection)
     }
@@ -44,42 +48,61 @@ impl Connection {
     /// was told to have failed must not reach the device when the network comes back.
     pub(super) fn abandon(&mut self) {
         if let Some(socket) = &self.socket {
-            // Fails only on a socket that is gone already.
-            let _ = socket.set_zero_linger();
+            socket.forget_unsent();
         }
     }
 
     /// Whether the peer has closed the connection or, where replies carry numbers, has sent something that
     /// nobody asked for. On RTU lines the client throws such bytes away itself.
     pub(super) fn is_spoilt(&self) -> bool {
-        let Some(socket) = &self.socket else { return !self.client.is_usable() };
-        let mut byte = [0];
-        let mut unasked = ReadBuf::new(&mut byte);
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        let spoilt = match socket.poll_peek(&mut context, &mut unasked) {
-            Poll::Ready(Ok(count)) => count == 0 || self.framing == Framing::Tcp,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
-        };
+        let spoilt = self.socket.as_ref().is_some_and(|socket| match socket.glance() {
+            Glance::Quiet => false,
+            Glance::Unasked => self.framing == Framing::Tcp,
+            Glance::Ended => true,
+        });
         spoilt || !self.client.is_usable()
     }
 }
 
-async fn connect(target: &LinkTarget) -> io::Result<Connection> {
-    match target {
-        LinkTarget::Tcp { host, port, framing } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            let socket = Arc::new(stream);
-            let client = Client::attach(SharedSocket(Arc::clone(&socket)), *framing);
-            Ok(Connection { client, socket: Some(socket), framing: *framing })
+/// `open`: told once the network's part is done.
+async fn connect(settings: &LinkSettings, open: &mut bool) -> Result<Connection, String> {
+    let told = |error: io::Error| explain(&error, &settings.target);
+    let framing = settings.target.framing();
+    let (client, socket) = match &settings.target {
+        LinkTarget::Tcp { host, port, .. } => {
+            let socket = Arc::new(tcp(host, *port).await.map_err(told)?);
+            let client = Client::attach(PlainEnd(Arc::clone(&socket)), framing);
+            (client, Some(Socket::Plain(socket)))
         }
-        LinkTarget::Serial(serial) => {
-            let port = open_serial(serial)?;
-            let framing = Framing::Rtu;
-            Ok(Connection { client: Client::attach(port, framing), socket: None, framing })
+        LinkTarget::Tls { host, port } => {
+            let tls = settings.tls.clone().ok_or("has no settings of TLS; give the device a section tls")?;
+            let connector = read_files(tls).await?;
+            let stream = tcp(host, *port).await.map_err(told)?;
+            *open = true;
+            let stream = connector.connect(host, stream).await.map_err(|error| error.to_string())?;
+            let socket = Arc::new(Mutex::new(stream));
+            let client = Client::attach(TlsEnd(Arc::clone(&socket)), framing);
+            (client, Some(Socket::Tls(socket)))
         }
-    }
+        LinkTarget::Serial(serial) => (Client::attach(open_serial(serial).map_err(told)?, framing), None),
+    };
+    Ok(Connection { client, socket, framing })
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Away from the thread that carries other links too. Anew each time: a renewed certificate is used at once.
+async fn read_files(tls: Arc<ClientTls>) -> Result<bifrost_security::tls::Connector, String> {
+    let reading = tokio::task::spawn_blocking(move || tls.connector()).await;
+    reading.map_err(|error| format!("reading the files of TLS failed: {error}"))?.map_err(|error| match error
+    {
+        bifrost_security::tls::ClientError::File(file) => format!("tls.{file}"),
+        other => other.to_string(),
+    })
 }
 
 fn open_serial(serial: &SerialSettings) -> io::Result<tokio_serial::SerialStream> {
@@ -104,46 +127,5 @@ fn explain(error: &io::Error, target: &LinkTarget) -> String {
             "no permission for the serial port; add the user to the group dialout".to_owned()
         }
         _ => error.to_string(),
-    }
-}
-
-/// A socket of which the link keeps an end to look at.
-#[derive(Debug)]
-struct SharedSocket(Arc<TcpStream>);
-
-impl AsyncRead for SharedSocket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
-                Ok(count) => {
-                    buf.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for SharedSocket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// The connection closes when its last end is dropped.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -45,19 +45,19 @@ impl Server {
     }
 
     /// Whether Paho comes to the relay as to a proxy: it has to know the broker's name, since it shows it to
-    /// the broker, and checks the broker's certificate for it.
+    /// the broker.
     pub(super) fn needs_name(&self) -> bool {
-        self.tls || self.websocket
+        self.websocket
     }
 
-    /// As Paho wants it, with the relay in between.
+    /// As it is written in the URL, without brackets.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// As Paho wants it, with the relay in between, which sees to TLS.
     pub(super) fn uri(&self, relay: SocketAddr) -> String {
-        match (self.tls, self.websocket) {
-            (false, false) => format!("tcp://{relay}"),
-            (true, false) => format!("ssl://{self}{}", self.path),
-            (false, true) => format!("ws://{self}{}", self.path),
-            (true, true) => format!("wss://{self}{}", self.path),
-        }
+        if self.websocket { format!("ws://{self}{}", self.path) } else { format!("tcp://{relay}") }
     }
 
     /// Opens a connection, to the first of the host's addresses that takes it.
@@ -104,13 +104,13 @@ mod tests {
         for (url, encrypted, uri, shown) in [
             ("mqtt://10.0.0.1", false, "tcp://127.0.0.1:9", "10.0.0.1:1883"),
             ("tcp://broker:1884", false, "tcp://127.0.0.1:9", "broker:1884"),
-            ("tcp://broker:1884", true, "ssl://broker:1884", "broker:1884"),
-            ("tls://broker", false, "ssl://broker:8883", "broker:8883"),
-            ("mqtts://broker:1", false, "ssl://broker:1", "broker:1"),
-            ("ssl://[2001:db8::1]:8884", false, "ssl://[2001:db8::1]:8884", "[2001:db8::1]:8884"),
+            ("tcp://broker:1884", true, "tcp://127.0.0.1:9", "broker:1884"),
+            ("tls://broker", false, "tcp://127.0.0.1:9", "broker:8883"),
+            ("mqtts://broker:1", false, "tcp://127.0.0.1:9", "broker:1"),
+            ("ssl://[2001:db8::1]:8884", false, "tcp://127.0.0.1:9", "[2001:db8::1]:8884"),
             ("ws://broker/mqtt", false, "ws://broker:80/mqtt", "broker:80"),
-            ("wss://broker/mqtt", false, "wss://broker:443/mqtt", "broker:443"),
-            ("ws://broker/mqtt", true, "wss://broker:443/mqtt", "broker:443"),
+            ("wss://broker/mqtt", false, "ws://broker:443/mqtt", "broker:443"),
+            ("ws://broker/mqtt", true, "ws://broker:443/mqtt", "broker:443"),
         ] {
             let server = Server::parse(url, encrypted).expect(url);
             assert_eq!((server.uri(relay).as_str(), server.to_string().as_str()), (uri, shown), "{url}");

@@ -1,7 +1,8 @@
 //! Why there is no session, in words for whoever has to do something about it.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
+use bifrost_security::tls::FileError;
 use thiserror::Error;
 
 /// Why a session couldn't be opened. Each names the server or the file, and what to do.
@@ -31,11 +32,8 @@ pub(crate) enum ConnectError {
     #[error("{server} accepted the connection and then acknowledged nothing within {limit:?}")]
     Silent { server: String, limit: Duration },
     /// No trust.
-    #[error(
-        "TLS with {server} failed: its certificate must be signed by {trusted}, be in date and name the host as it is \
-         written in the URL; and the broker may want a certificate of this gateway (tls.cert_file)"
-    )]
-    Tls { server: String, trusted: String },
+    #[error("TLS with {server} failed: {problem}")]
+    Tls { server: String, problem: String },
     /// Closed without a word.
     #[error("{server} closed the connection without an answer{hint}")]
     Closed { server: String, hint: &'static str },
@@ -43,8 +41,8 @@ pub(crate) enum ConnectError {
     #[error("{server} refused the connection: {code} {name}{more}; {advice}")]
     Refused { server: String, code: u8, name: &'static str, more: String, advice: &'static str },
     /// A file of the settings.
-    #[error("{key}: {path} {problem}")]
-    File { key: &'static str, path: PathBuf, problem: String },
+    #[error("tls.{0}")]
+    File(FileError),
     /// The password.
     #[error("the password of {server} isn't there: {problem}")]
     Password { server: String, problem: String },

@@ -1,14 +1,14 @@
 //! From settings to what Paho wants to know for one connection. Reads files: not for an actor's thread.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use mqtt::{
-    ConnectOptions, ConnectOptionsBuilder, Message, MessageBuilder, Properties, PropertyCode, SslOptions,
-};
+use bifrost_security::tls::{ClientError, Connector};
+
+use mqtt::{ConnectOptions, ConnectOptionsBuilder, Message, MessageBuilder, Properties, PropertyCode};
 use paho_mqtt as mqtt;
 
 use super::{MqttSettings, address::Server, error::ConnectError, inbox::MAX_REQUEST};
-use crate::broker::{Identity, Outgoing, TlsSettings};
+use crate::broker::{Identity, Outgoing};
 
 /// Paho keeps no more; the session's window is smaller.
 const MAX_IN_FLIGHT: i32 = 65_535;
@@ -32,7 +32,7 @@ pub(super) struct Login {
     password: Option<String>,
     keep_alive: Duration,
     connect_timeout: Duration,
-    tls: Option<TlsSettings>,
+    tls: Option<Secure>,
     will: Will,
 }
 
@@ -47,16 +47,14 @@ impl Login {
         let password = settings.password().read();
         let password =
             password.map_err(|problem| ConnectError::Password { server: server.to_string(), problem })?;
-        if server.tls {
-            look_at_files(&settings.tls)?;
-        }
+        let tls = server.tls.then(|| Secure::read(settings, server)).transpose()?;
         let login = Self {
             client_id: client_id(&settings.client_id, identity),
             username: settings.username.clone(),
             password,
             keep_alive: settings.keep_alive,
             connect_timeout: settings.connect_timeout,
-            tls: server.tls.then(|| settings.tls.clone()),
+            tls,
             will,
         };
         login.check()
@@ -91,12 +89,7 @@ impl Login {
     }
 
     /// What its connection is made of.
-    pub(super) fn connection(
-        &self,
-        v5: bool,
-        will: &Will,
-        proxy: Option<String>,
-    ) -> Result<ConnectOptions, ConnectError> {
+    pub(super) fn connection(&self, v5: bool, will: &Will, proxy: Option<String>) -> ConnectOptions {
         let mut options =
             if v5 { ConnectOptionsBuilder::new_v5() } else { ConnectOptionsBuilder::with_mqtt_version(4) };
         if v5 {
@@ -120,10 +113,7 @@ impl Login {
         if let Some(password) = &self.password {
             options.password(password.as_bytes());
         }
-        if let Some(tls) = &self.tls {
-            options.ssl_options(ssl(tls)?);
-        }
-        Ok(options.finalize())
+        options.finalize()
     }
 
     /// The will, as the settings have it.
@@ -131,13 +121,32 @@ impl Login {
         &self.will
     }
 
+    /// How the connection is encrypted, if it is.
+    pub(super) fn tls(&self) -> Option<&Secure> {
+        self.tls.as_ref()
+    }
+}
+
+/// What TLS with the broker is made from.
+#[derive(Clone)]
+pub(super) struct Secure {
+    pub(super) connector: Connector,
     /// Who is trusted, in words.
-    pub(super) fn trusted(&self) -> String {
-        let file = self.tls.as_ref().and_then(|tls| tls.ca_file.as_ref());
-        file.map_or_else(
-            || "an authority of this system".to_owned(),
-            |file| format!("an authority in {}", file.display()),
-        )
+    pub(super) trusted: String,
+}
+
+impl Secure {
+    fn read(settings: &MqttSettings, server: &Server) -> Result<Self, ConnectError> {
+        let connector = settings.tls.client().connector().map_err(|error| match error {
+            ClientError::File(file) => ConnectError::File(file),
+            other => ConnectError::Tls { server: server.to_string(), problem: other.to_string() },
+        })?;
+        let file = settings.tls.ca_file.as_ref();
+        let trusted = file.map_or_else(
+            || "the authorities of this system are trusted".to_owned(),
+            |file| format!("trusted are the authorities in {}", file.display()),
+        );
+        Ok(Self { connector, trusted })
     }
 }
 
@@ -167,57 +176,6 @@ fn client_id(template: &str, identity: &Identity) -> String {
         .replace("{site_id}", &identity.site_id)
 }
 
-fn ssl(tls: &TlsSettings) -> Result<SslOptions, ConnectError> {
-    let mut options = mqtt::SslOptionsBuilder::new();
-    options.enable_server_cert_auth(true).verify(true).disable_default_trust_store(tls.ca_file.is_some());
-    let bad = |key: &'static str| {
-        move |_: mqtt::Error| ConnectError::Setting {
-            key,
-            problem: "is no path that OpenSSL can be given".to_owned(),
-        }
-    };
-    if let Some(path) = &tls.ca_file {
-        options.trust_store(path).map_err(bad("tls.ca_file"))?;
-    }
-    if let Some(path) = &tls.cert_file {
-        options.key_store(path).map_err(bad("tls.cert_file"))?;
-    }
-    if let Some(path) = &tls.key_file {
-        options.private_key(path).map_err(bad("tls.key_file"))?;
-    }
-    Ok(options.finalize())
-}
-
-/// OpenSSL only says that it failed; what can be seen beforehand is said here.
-fn look_at_files(tls: &TlsSettings) -> Result<(), ConnectError> {
-    let files = [
-        ("tls.ca_file", &tls.ca_file, "CERTIFICATE"),
-        ("tls.cert_file", &tls.cert_file, "CERTIFICATE"),
-        ("tls.key_file", &tls.key_file, "PRIVATE KEY"),
-    ];
-    for (key, path, kind) in files {
-        if let Some(path) = path {
-            look_at(path, kind).map_err(|problem| ConnectError::File { key, path: path.clone(), problem })?;
-        }
-    }
-    Ok(())
-}
-
-fn look_at(path: &Path, kind: &str) -> Result<(), String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut begins = text.lines().filter(|line| line.starts_with("-----BEGIN"));
-    if !begins.any(|line| line.contains(kind)) {
-        return Err(format!("holds no {} in PEM form", kind.to_lowercase()));
-    }
-    if kind == "PRIVATE KEY" && text.contains("ENCRYPTED") {
-        return Err(
-            "is encrypted, and a pass phrase can't be given; decrypt it and protect the file".to_owned()
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,34 +184,5 @@ mod tests {
     fn a_client_id_says_who_speaks() {
         let identity = Identity { gateway_id: "gw".into(), site_id: "s".into(), hostname: "host".into() };
         assert_eq!(client_id("bifrost-{hostname}-{gateway_id}-{site_id}", &identity), "bifrost-host-gw-s");
-    }
-
-    #[test]
-    fn files_that_openssl_would_choke_on_are_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).expect("written");
-            path
-        };
-        let good = file("ca", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-        let locked = file("key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\n");
-        let other = file("other", "no certificate\n");
-        let tls = |ca: &Path, key: Option<&Path>| TlsSettings {
-            enabled: true,
-            ca_file: Some(ca.to_owned()),
-            cert_file: None,
-            key_file: key.map(Path::to_owned),
-        };
-        assert!(look_at_files(&tls(&good, None)).is_ok());
-        for (tls, part) in [
-            (tls(&folder.path().join("none"), None), "can't be read"),
-            (tls(&other, None), "holds no certificate in PEM form"),
-            (tls(&good, Some(&locked)), "is encrypted"),
-            (tls(&good, Some(&good)), "holds no private key"),
-        ] {
-            let error = look_at_files(&tls).expect_err(part).to_string();
-            assert!(error.contains(part) && error.starts_with("tls."), "{error}");
-        }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Paho 1.3.16 frees a message twice when writing it fails, which ends the process: a broker that dies under
 //! load is enough. So Paho isn't given the broker's socket but one end of a relay on loopback, which takes
-//! everything it writes for as long as it likes, also when the broker is gone. The relay passes bytes on and
-//! looks at none: TLS is Paho's, from end to end. What it gains besides: names are looked up without Paho's
-//! lock, and why there is no connection is known exactly.
+//! everything it writes for as long as it likes, also when the broker is gone. TLS with the broker is the relay's:
+//! Paho speaks in plain to loopback, the relay in cipher to the broker. What it gains besides: names are looked
+//! up and handshakes made without Paho's lock, and why there is no connection is known exactly.
 //!
 //! A thread of its own for each connection: whoever let go of Paho's client, the relay outlives it.
 
@@ -16,14 +16,16 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     runtime::Runtime,
-    sync::Notify,
+    sync::{Notify, oneshot},
 };
+
+use bifrost_security::tls::{ClientStream, Connector};
 
 use super::inbox::Inbox;
 
@@ -39,6 +41,15 @@ const TUNNEL: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 pub(super) struct Relay {
     address: SocketAddr,
     stage: Arc<Mutex<Stage>>,
+    fault: Arc<Mutex<Option<String>>>,
+    ready: oneshot::Receiver<Result<(), String>>,
+}
+
+/// How the broker's end is encrypted.
+pub(super) struct Secured {
+    pub(super) connector: Connector,
+    /// As it is written in the URL.
+    pub(super) host: String,
 }
 
 /// How far the connection has come.
@@ -53,9 +64,11 @@ enum Stage {
 }
 
 impl Relay {
-    /// Begins to relay a connection; Paho has to come within this time. `tunnel`: Paho comes as to a proxy.
+    /// Begins to relay a connection: the handshake may take this time, and Paho has to come within it then.
+    /// `tunnel`: Paho comes as to a proxy.
     pub(super) fn start(
         broker: TcpStream,
+        secured: Option<Secured>,
         tunnel: bool,
         limit: Duration,
         inbox: Arc<Inbox>,
@@ -64,11 +77,23 @@ impl Relay {
         listener.set_nonblocking(true)?;
         let (address, broker) = (listener.local_addr()?, broker.into_std()?);
         let stage = Arc::new(Mutex::new(Stage::Connecting));
-        let pipe = Pipe { stage: Arc::clone(&stage), inbox, tunnel, limit };
+        let fault = Arc::default();
+        let pipe = Pipe { stage: Arc::clone(&stage), fault: Arc::clone(&fault), inbox, tunnel, limit };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = move || run(&runtime, listener, broker, pipe);
+        let (told, ready) = oneshot::channel();
+        let work = move || run(&runtime, listener, broker, secured, told, pipe);
         std::thread::Builder::new().name("mqtt-relay".to_owned()).spawn(work)?;
-        Ok(Self { address, stage })
+        Ok(Self { address, stage, fault, ready })
+    }
+
+    /// Waits until the broker's end can be used; an error is why TLS failed.
+    pub(super) async fn ready(&mut self) -> Result<(), String> {
+        (&mut self.ready).await.unwrap_or_else(|_| Err("its thread ended".to_owned()))
+    }
+
+    /// What broke the broker's end before it was held, if anything did.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where Paho has to come to.
@@ -88,29 +113,58 @@ impl Relay {
 
 struct Pipe {
     stage: Arc<Mutex<Stage>>,
+    fault: Arc<Mutex<Option<String>>>,
     inbox: Arc<Inbox>,
     tunnel: bool,
     limit: Duration,
 }
 
-fn run(runtime: &Runtime, listener: std::net::TcpListener, broker: std::net::TcpStream, pipe: Pipe) {
+fn run(
+    runtime: &Runtime,
+    listener: std::net::TcpListener,
+    broker: std::net::TcpStream,
+    secured: Option<Secured>,
+    told: oneshot::Sender<Result<(), String>>,
+    pipe: Pipe,
+) {
     let relaying = async {
         let (listener, broker) = (TcpListener::from_std(listener)?, TcpStream::from_std(broker)?);
-        let accepted = tokio::time::timeout(pipe.limit, listener.accept()).await;
-        let (mut paho, _) = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        drop(listener);
-        paho.set_nodelay(true)?;
         broker.set_nodelay(true)?;
-        if pipe.tunnel {
-            paho.write_all(TUNNEL).await?;
-            read_request(&mut paho).await?;
+        match secured {
+            None => {
+                // Nobody waits for it: the attempt was given up.
+                let _ = told.send(Ok(()));
+                let (from, to) = broker.into_split();
+                pipe.take_up(listener, from, to).await
+            }
+            Some(secured) => match handshake(secured, broker, pipe.limit).await {
+                Ok(stream) => {
+                    let _ = told.send(Ok(()));
+                    let (from, to) = tokio::io::split(stream);
+                    pipe.take_up(listener, from, to).await
+                }
+                Err(problem) => {
+                    let _ = told.send(Err(problem));
+                    Ok(())
+                }
+            },
         }
-        pipe.relay(paho, broker).await;
-        io::Result::Ok(())
     };
     if let Err(error) = runtime.block_on(relaying) {
         tracing::debug!("an MQTT connection wasn't taken up: {error}");
     }
+}
+
+async fn handshake(
+    secured: Secured,
+    broker: TcpStream,
+    limit: Duration,
+) -> Result<ClientStream<TcpStream>, String> {
+    let connecting = secured.connector.connect(&secured.host, broker);
+    let connected = tokio::time::timeout(limit, connecting).await;
+    connected
+        .map_err(|_| format!("it accepts the connection and doesn't finish the handshake within {limit:?}"))?
+        .map_err(|error| error.to_string())
 }
 
 /// Takes what Paho says to a proxy, which is over at the first empty line.
@@ -124,10 +178,31 @@ async fn read_request(paho: &mut TcpStream) -> io::Result<()> {
 }
 
 impl Pipe {
+    /// Waits for Paho, and relays what it says.
+    async fn take_up<R, W>(self, listener: TcpListener, from_broker: R, to_broker: W) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let accepted = tokio::time::timeout(self.limit, listener.accept()).await;
+        let (mut paho, _) = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        drop(listener);
+        paho.set_nodelay(true)?;
+        if self.tunnel {
+            paho.write_all(TUNNEL).await?;
+            read_request(&mut paho).await?;
+        }
+        self.relay(paho, from_broker, to_broker).await;
+        Ok(())
+    }
+
     /// Passes bytes on both ways until Paho closes its end.
-    async fn relay(self, paho: TcpStream, broker: TcpStream) {
+    async fn relay<R, W>(self, paho: TcpStream, from_broker: R, to_broker: W)
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let (from_paho, to_paho) = paho.into_split();
-        let (from_broker, to_broker) = broker.into_split();
         let gone = Notify::new();
         tokio::select! {
             () = self.pass_out(from_paho, to_broker, &gone) => {}
@@ -136,7 +211,7 @@ impl Pipe {
     }
 
     /// Takes what Paho writes, to the end; passes it on while there is a broker.
-    async fn pass_out(&self, mut paho: OwnedReadHalf, mut broker: OwnedWriteHalf, gone: &Notify) {
+    async fn pass_out<W: AsyncWrite + Unpin>(&self, mut paho: OwnedReadHalf, mut broker: W, gone: &Notify) {
         let mut buffer = vec![0; CHUNK];
         let mut is_gone = false;
         while let Ok(count @ 1..) = paho.read(&mut buffer).await {
@@ -153,10 +228,14 @@ impl Pipe {
                 self.inbox.closes();
             }
         }
+        if !is_gone {
+            // With TLS a farewell of its own; a broker that doesn't take it is left.
+            let _ = tokio::time::timeout(LAST_WORDS, broker.shutdown()).await;
+        }
     }
 
     /// Hands Paho what the broker writes; ends when Paho has to see that the broker is gone.
-    async fn pass_back(&self, mut broker: OwnedReadHalf, mut paho: OwnedWriteHalf, gone: &Notify) {
+    async fn pass_back<R: AsyncRead + Unpin>(&self, mut broker: R, mut paho: OwnedWriteHalf, gone: &Notify) {
         let mut buffer = vec![0; CHUNK];
         let ended = loop {
             match broker.read(&mut buffer).await {
@@ -166,6 +245,9 @@ impl Pipe {
                 Err(error) => break Some(error),
             }
         };
+        if let Some(error) = &ended {
+            *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
         self.inbox.closes();
         gone.notify_one();
         if self.closes() {
@@ -207,7 +289,7 @@ mod tests {
         let (broker, _) = listener.accept().await.expect("accepted");
         let inbox = Arc::new(Inbox::new());
         let limit = Duration::from_secs(10);
-        let relay = Relay::start(near, tunnel, limit, Arc::clone(&inbox)).expect("a relay");
+        let relay = Relay::start(near, None, tunnel, limit, Arc::clone(&inbox)).expect("a relay");
         let paho = TcpStream::connect(relay.address()).await.expect("connected");
         Ends { relay, paho, broker, inbox }
     }

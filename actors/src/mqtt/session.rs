@@ -19,7 +19,7 @@ use super::{
     limits::Limits,
     options::{Login, Will, plain},
     reason,
-    relay::Relay,
+    relay::{Relay, Secured},
 };
 
 /// A connection that works.
@@ -155,13 +155,22 @@ impl Opener<'_> {
         let limit = settings.connect_timeout;
         let inbox = Arc::new(Inbox::new());
         let stream = server.connect(limit).await?;
-        let relay = Relay::start(stream, server.needs_name(), limit, Arc::clone(&inbox));
-        let relay = relay.map_err(|error| self.broken(&error))?;
+        let secured = self
+            .login
+            .tls()
+            .map(|tls| Secured { connector: tls.connector.clone(), host: server.host().to_owned() });
+        let relay = Relay::start(stream, secured, server.needs_name(), limit, Arc::clone(&inbox));
+        let mut relay = relay.map_err(|error| self.broken(&error))?;
+        relay.ready().await.map_err(|problem| self.no_tls(&problem))?;
         let proxy = server.needs_name().then(|| format!("http://{}", relay.address()));
-        let options = self.login.connection(v5, will, proxy)?;
+        let options = self.login.connection(v5, will, proxy);
         let last_words = plain(&will.message, will.qos, will.retain);
         let made_of = self.login.client(&server.uri(relay.address()));
         let connected = Client::connect(made_of, options, limit, &inbox, last_words).await;
+        if let (Err(_), Some(_), Some(problem)) = (&connected, self.login.tls(), relay.fault()) {
+            // With TLS 1.3 a broker refuses a certificate after the handshake.
+            return Err(self.no_tls(&problem));
+        }
         Ok(connected.and_then(|(mut client, said)| {
             if relay.hold() {
                 return Ok(Connected { client, inbox, said });
@@ -170,6 +179,11 @@ impl Opener<'_> {
             client.part();
             Err(Failed::Verdict(Error::Disconnected))
         }))
+    }
+
+    fn no_tls(&self, problem: &str) -> ConnectError {
+        let trusted = self.login.tls().map_or("", |tls| &tls.trusted);
+        ConnectError::Tls { server: self.server.to_string(), problem: format!("{problem} ({trusted})") }
     }
 
     fn broken(&self, error: &dyn std::error::Error) -> ConnectError {
@@ -191,9 +205,6 @@ impl Opener<'_> {
                 refusal(server, code, said.as_deref())
             }
             Error::ConnectReturn(code) => refusal(server, reason::of_return_code(code), None),
-            Error::TcpTlsConnectFailure if self.server.tls => {
-                ConnectError::Tls { server, trusted: self.login.trusted() }
-            }
             Error::TcpTlsConnectFailure
             | Error::Failure
             | Error::TcpConnectTimeout

@@ -215,7 +215,7 @@ impl MqttSettings {
     }
 
     /// Whether every connection is encrypted.
-    fn is_encrypted(&self) -> bool {
+    pub fn is_encrypted(&self) -> bool {
         let says_so = |url: &str| {
             ["mqtts", "ssl", "tls", "wss"].iter().any(|scheme| url.starts_with(&format!("{scheme}://")))
         };

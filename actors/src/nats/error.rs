@@ -2,6 +2,7 @@
 
 use std::{error::Error, io, time::Duration};
 
+use bifrost_security::tls::HandshakeError;
 use nats::{ConnectError, ConnectErrorKind, rustls};
 
 /// What failed, where, and what to do.
@@ -161,8 +162,10 @@ impl NatsError {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                 Self::Login { server, login }
             }
-            ConnectErrorKind::Tls => Self::Tls { server, problem },
-            _ if has::<rustls::Error>(error) => Self::Tls { server, problem },
+            ConnectErrorKind::Tls => Self::Tls { server, problem: of_tls(error).unwrap_or(problem) },
+            _ if has::<rustls::Error>(error) => {
+                Self::Tls { server, problem: of_tls(error).unwrap_or(problem) }
+            }
             _ if is_refusal(error) => Self::Closed { server },
             _ => Self::Connect { server, problem },
         }
@@ -184,6 +187,38 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 
 fn has<E: Error + 'static>(error: &ConnectError) -> bool {
     causes(error).any(|cause| cause.downcast_ref::<E>().is_some())
+}
+
+/// What rustls says of certificates, in the words that the other connections have for it.
+fn of_tls(error: &ConnectError) -> Option<String> {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
+    let told = causes(error).find_map(|cause| cause.downcast_ref::<Tls>())?;
+    let said = || told.to_string();
+    let words = match told {
+        Tls::InvalidCertificate(bad) => match bad {
+            Bad::UnknownIssuer | Bad::BadSignature => HandshakeError::Untrusted(said()),
+            Bad::Expired | Bad::ExpiredContext { .. } => HandshakeError::Expired,
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => HandshakeError::NotYetValid,
+            Bad::Revoked => HandshakeError::Revoked,
+            Bad::UnknownRevocationStatus
+            | Bad::ExpiredRevocationList
+            | Bad::ExpiredRevocationListContext { .. } => HandshakeError::NoRevocationList(said()),
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                HandshakeError::WrongName("in the server's URL".to_owned())
+            }
+            _ => HandshakeError::Unacceptable(said()),
+        },
+        Tls::AlertReceived(alert) => match alert {
+            Alert::CertificateRequired => HandshakeError::NoCertificate,
+            Alert::BadCertificate => HandshakeError::Refused("bad certificate"),
+            Alert::CertificateExpired => HandshakeError::Refused("it has expired"),
+            Alert::CertificateRevoked => HandshakeError::Refused("it is revoked"),
+            Alert::UnknownCA => HandshakeError::Refused("unknown authority"),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(words.to_string())
 }
 
 fn is_refusal(error: &ConnectError) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bifrost_security::tls::MinVersion;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -248,10 +249,29 @@ impl NatsSettings {
         flaws.extend(below("downsample", self.downsample.flaws()));
         let encrypted = self.tls.enabled || self.servers.iter().all(|url| url.starts_with("tls://"));
         flaws.extend(below("tls", self.tls.flaws(encrypted)));
+        flaws.extend(below("tls", self.beyond_the_library()));
         flaws.extend(self.password().flaw("password_env"));
         flaws.extend(self.token().flaw("token_env"));
         flaws.extend(self.spool.iter().flat_map(|spool| below("spool", spool.flaws())));
         flaws
+    }
+
+    /// What MQTT and devices can be told of TLS, and NATS can't.
+    fn beyond_the_library(&self) -> Vec<Flaw> {
+        let tls = &self.tls;
+        let asked = [
+            ("server_name", tls.server_name.is_some(), "write the name in servers"),
+            ("pinned_sha256", tls.pinned_sha256.is_some(), "name the server's authority in ca_file"),
+            (
+                "min_version",
+                tls.min_version != MinVersion::default(),
+                "sessions with NATS speak TLS 1.3 alone",
+            ),
+        ];
+        let asked = asked.into_iter().filter(|(_, asked, _)| *asked);
+        asked
+            .map(|(key, _, instead)| flaw(key, format!("isn't available for NATS; remove it: {instead}")))
+            .collect()
     }
 
     fn login_flaws(&self) -> Vec<Flaw> {

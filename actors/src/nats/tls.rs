@@ -2,10 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
+use bifrost_security::tls::ClientError;
 use nats::rustls::{
     ClientConfig, RootCertStore,
+    client::WebPkiServerVerifier,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
     version::TLS13,
 };
 
@@ -15,16 +17,51 @@ use crate::broker::TlsSettings;
 /// Builds the client's side from the settings; reads files. The provider is named, since a process with two of
 /// them has no default one.
 pub(super) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, NatsError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    settings.client().check().map_err(unusable)?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
-        .map_err(|error| bad("tls", error))?
-        .with_root_certificates(roots(settings.ca_file.as_deref())?);
-    match (&settings.cert_file, &settings.key_file) {
+        .map_err(|error| bad("tls", error))?;
+    let roots = Arc::new(roots(settings.ca_file.as_deref())?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider);
+    let verifier = match &settings.crl_file {
+        None => verifier,
+        Some(file) => verifier
+            .with_crls(revocations(file)?)
+            .only_check_end_entity_revocation()
+            .enforce_revocation_expiration(),
+    };
+    let verifier = verifier.build().map_err(|error| bad("tls.ca_file", error))?;
+    let builder = builder.with_webpki_verifier(verifier);
+    let mut config = match (&settings.cert_file, &settings.key_file) {
         (Some(cert), Some(key)) => builder
             .with_client_auth_cert(certificates("tls.cert_file", cert)?, private_key(key)?)
-            .map_err(|error| bad("tls.key_file", error)),
-        _ => Ok(builder.with_no_client_auth()),
+            .map_err(|error| bad("tls.key_file", error))?,
+        _ => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = settings.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+    Ok(config)
+}
+
+/// OpenSSL looks at the files first: it says the same here as for every other connection.
+fn unusable(error: ClientError) -> NatsError {
+    match error {
+        ClientError::File(file) => {
+            let key = match file.key {
+                "cert_file" => "tls.cert_file",
+                "key_file" => "tls.key_file",
+                "crl_file" => "tls.crl_file",
+                _ => "tls.ca_file",
+            };
+            bad_file(key, &file.path, file.problem)
+        }
+        other => bad("tls", other),
     }
+}
+
+fn revocations(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, NatsError> {
+    let all = CertificateRevocationListDer::pem_file_iter(file).and_then(Iterator::collect);
+    all.map_err(|error| bad_file("tls.crl_file", file, error))
 }
 
 fn roots(file: Option<&Path>) -> Result<RootCertStore, NatsError> {
@@ -63,7 +100,7 @@ fn bad(key: &'static str, problem: impl std::fmt::Display) -> NatsError {
 }
 
 fn bad_file(key: &'static str, file: &Path, problem: impl std::fmt::Display) -> NatsError {
-    bad(key, format!("{}: {problem}", file.display()))
+    bad(key, format!("{} {problem}", file.display()))
 }
 
 #[cfg(test)]

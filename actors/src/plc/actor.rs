@@ -21,6 +21,7 @@ use super::{
         PointReading, ReadPoint, ReadTags,
     },
     quality::TagState,
+    scan::with_role,
     schedule::{Pause, Phases, Rhythm},
     settings::DeviceSettings,
     stats::Counters,
@@ -396,6 +397,7 @@ impl Handler<ReadTags> for PlcConnection {
 
     fn handle(&mut self, ReadTags(tags): ReadTags, _: &mut Self::Context) -> Self::Result {
         let (driver, device) = (Rc::clone(&self.driver), Arc::clone(&self.parts.device.tags));
+        let has_role = self.parts.device.link.tls.is_some();
         Box::pin(async move {
             let mut read = Vec::with_capacity(tags.len());
             driver.read(&tags, &mut read).await?;
@@ -405,7 +407,7 @@ impl Handler<ReadTags> for PlcConnection {
             let in_order = tags.iter().filter_map(|tag| by_tag.get(tag).cloned());
             let joined = in_order.map(|reading| LastTag {
                 device: Arc::clone(&device),
-                reading,
+                reading: with_role(reading, has_role),
                 timestamp,
                 seq: None,
             });
@@ -419,12 +421,14 @@ impl Handler<ReadPoint> for PlcConnection {
 
     fn handle(&mut self, ReadPoint(point): ReadPoint, _: &mut Self::Context) -> Self::Result {
         let driver = driver_for(&self.parts, [point].into(), Rc::clone(&self.traffic));
+        let has_role = self.parts.device.link.tls.is_some();
         Box::pin(async move {
             let mut read = Vec::with_capacity(1);
             driver.read(&[0], &mut read).await?;
             let unread =
                 Reading { tag: 0, quality: Quality::Bad, reason: Reason::Timeout, value: Value::Null };
-            Ok(PointReading { reading: read.pop().unwrap_or(unread), timestamp: Timestamp::now() })
+            let reading = with_role(read.pop().unwrap_or(unread), has_role);
+            Ok(PointReading { reading, timestamp: Timestamp::now() })
         })
     }
 }

@@ -203,13 +203,17 @@ fn link(settings: &DeviceSettings, problems: &mut Problems) -> Option<LinkSettin
     let target = match settings.protocol {
         Protocol::ModbusTcp => LinkTarget::tcp(&settings.address, Framing::Tcp),
         Protocol::ModbusRtu => LinkTarget::rtu(&settings.address),
-        Protocol::ModbusTls | Protocol::Opcua | Protocol::EthernetIp => {
+        Protocol::ModbusTls => LinkTarget::tls(&settings.address),
+        Protocol::Opcua | Protocol::EthernetIp => {
             let name = settings.protocol.as_str();
-            problems
-                .add("protocol", format!("{name} is not part of this version; use modbus-tcp or modbus-rtu"));
+            problems.add(
+                "protocol",
+                format!("{name} is not part of this version; use modbus-tcp, modbus-tls or modbus-rtu"),
+            );
             return None;
         }
     };
+    check_tls(settings, problems);
     if settings.protocol == Protocol::ModbusRtu && !(1..=247).contains(&settings.unit_id) {
         problems.add("unit_id", "must be 1 to 247 on a serial line");
     }
@@ -219,12 +223,38 @@ fn link(settings: &DeviceSettings, problems: &mut Problems) -> Option<LinkSettin
             connect_timeout: settings.connect_timeout,
             pause_after_connect: settings.pause_after_connect,
             pause_between_requests: settings.pause_between_requests,
+            tls: settings.tls.as_ref().map(|tls| Arc::new(tls.client())),
         }),
         Err(error) => {
             problems.add("address", error.to_string());
             None
         }
     }
+}
+
+/// Encryption where the protocol has it, and nowhere else.
+fn check_tls(settings: &DeviceSettings, problems: &mut Problems) {
+    let encrypted = settings.protocol == Protocol::ModbusTls;
+    match &settings.tls {
+        Some(tls) if encrypted => {
+            for (key, problem) in tls.flaws() {
+                problems.add(format!("tls.{key}"), problem);
+            }
+        }
+        Some(_) => {
+            problems.add("tls", "is given, but this protocol isn't encrypted; write protocol: modbus-tls");
+        }
+        None if encrypted => {
+            problems
+                .add("tls", "is missing; modbus-tls needs cert_file, key_file, and ca_file or pinned_sha256");
+        }
+        None => {}
+    }
+    problems.add_if(
+        encrypted && settings.plaintext.is_some(),
+        "plaintext",
+        "has no meaning for modbus-tls, which is always encrypted; remove it",
+    );
 }
 
 fn points(settings: &DeviceSettings, problems: &mut Problems) -> Vec<Point> {

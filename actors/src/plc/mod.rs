@@ -13,6 +13,7 @@ mod scan;
 pub mod schedule;
 mod settings;
 mod stats;
+mod tls;
 mod turns;
 mod write;
 
@@ -22,5 +23,6 @@ pub use messages::{
     DeviceObservation, DevicePorts, DeviceState, DeviceStats, DeviceStatus, ForgetLearned, ObserveDevice,
     PointReading, ReadPoint, ReadTags, WriteTag,
 };
-pub use settings::{DeviceSettings, Protocol, TagSettings};
+pub use settings::{DeviceSettings, Plaintext, Protocol, TagSettings};
+pub use tls::DeviceTlsSettings;
 pub(crate) use write::command_limit;

@@ -104,7 +104,9 @@ impl PlcConnection {
         let count = read.len();
         let mut covered = error.map(|_| vec![false; self.states.len()]);
         let states = &mut self.states;
+        let has_role = self.parts.device.link.tls.is_some();
         let weighed = read.into_iter().filter_map(|reading| {
+            let reading = with_role(reading, has_role);
             let (index, tag) = (reading.tag, reading.tag as usize);
             let state = states.get_mut(tag)?;
             if let Some(covered) = covered.as_mut().and_then(|covered| covered.get_mut(tag)) {
@@ -219,6 +221,17 @@ impl PlcConnection {
         };
         self.parts.shared.events.record(event.with(json!({ "address": address })));
     }
+}
+
+/// What a device answers too whose rights table has nothing for the gateway's role.
+pub(super) const NO_SUCH_FUNCTION: u8 = 1;
+
+/// Where the device knows a role of the gateway, exception 01 may be the role's fault.
+pub(super) fn with_role(mut reading: Reading, has_role: bool) -> Reading {
+    if has_role && reading.reason == Reason::Refused(NO_SUCH_FUNCTION) {
+        reading.reason = Reason::RoleRefused;
+    }
+    reading
 }
 
 /// Whether a reading can only come from the device, now.

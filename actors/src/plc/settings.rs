@@ -8,6 +8,8 @@ use bifrost_drivers::modbus::ByteOrder;
 use bifrost_model::{DataType, TagClass};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::tls::DeviceTlsSettings;
+
 /// How a device is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,6 +37,14 @@ impl Protocol {
             Self::EthernetIp => "ethernet-ip",
         }
     }
+}
+
+/// An exception from what `industrial_security.protocol_encryption` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plaintext {
+    /// This device is spoken to in plain.
+    Allowed,
 }
 
 /// One device: a PLC, or one unit behind a gateway.
@@ -102,6 +112,12 @@ pub struct DeviceSettings {
     /// Age of the last good value at which a tag becomes BAD; absent: ten poll intervals, at least 30 s.
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub bad_after: Option<Duration>,
+    /// How the connection is encrypted; for `modbus-tls`, and only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<DeviceTlsSettings>,
+    /// Whether the device may be spoken to in plain although `industrial_security` asks for encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plaintext: Option<Plaintext>,
     /// What is read.
     #[serde(default)]
     pub tags: Vec<TagSettings>,

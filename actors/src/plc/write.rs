@@ -4,14 +4,14 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, Handler, ResponseActFuture, WrapFuture};
 use bifrost_drivers::{Driver, WriteError};
-use bifrost_model::{Command, CommandResult, CommandStatus, Timestamp};
+use bifrost_model::{Command, CommandResult, CommandStatus, Reason, Timestamp};
 use futures_util::{
     FutureExt as _,
     future::{LocalBoxFuture, ready, try_join},
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::{actor::PlcConnection, commands::Desk, messages::WriteTag, turns::Place};
+use super::{actor::PlcConnection, commands::Desk, messages::WriteTag, scan::NO_SUCH_FUNCTION, turns::Place};
 use crate::commands::{Conclude, LedgerPorts, Note, event, status_name};
 
 /// Longest time from a command's acceptance to its result. Less than REST waits: what REST calls unanswered is
@@ -64,6 +64,7 @@ impl PlcConnection {
             tag,
             command: order.command.clone(),
             limit: command_limit(self.parts.settings.timeout),
+            has_role: self.parts.device.link.tls.is_some(),
         }
     }
 }
@@ -159,6 +160,8 @@ struct Errand {
     tag: u32,
     command: Command,
     limit: Duration,
+    /// Whether the device knows a role of the gateway, by its certificate.
+    has_role: bool,
 }
 
 /// Until when a command may be on its way: nothing is sent after that.
@@ -172,13 +175,13 @@ impl Errand {
     /// Waits for its turn and, at the same time, for the disk: who comes later waits behind both, so that
     /// the order holds. What mustn't be sent doesn't wait for its turn.
     async fn run(self) -> CommandResult {
-        let Self { driver, place, pending, noted, record, tag, command, limit } = self;
+        let Self { driver, place, pending, noted, record, tag, command, limit, has_role } = self;
         let _pending = pending;
         let deadline = deadline(&command, limit);
         let turn = timeout_at(deadline, try_join(place.turn().map(Ok), noted)).await;
         let result = match turn {
             Ok(Err(refused)) => return refused,
-            Ok(Ok(_)) => carry_out(&*driver, tag, &command, deadline).await,
+            Ok(Ok(_)) => carry_out(&*driver, tag, &command, deadline, has_role).await,
             Err(_) => unsent(&command),
         };
         if let Some(record) = record {
@@ -204,7 +207,13 @@ fn unsent(command: &Command) -> CommandResult {
 }
 
 /// Its turn has come.
-async fn carry_out(driver: &dyn Driver, tag: u32, command: &Command, deadline: Instant) -> CommandResult {
+async fn carry_out(
+    driver: &dyn Driver,
+    tag: u32,
+    command: &Command,
+    deadline: Instant,
+    has_role: bool,
+) -> CommandResult {
     if has_expired(command) {
         return unsent(command);
     }
@@ -217,6 +226,9 @@ async fn carry_out(driver: &dyn Driver, tag: u32, command: &Command, deadline: I
         Ok(read_back) => CommandResult::ok(Arc::clone(&command.command_id), read_back),
         Err(error @ WriteError::Unacceptable(_)) => {
             not_ok(command, CommandStatus::Rejected, error.to_string())
+        }
+        Err(WriteError::Refused(NO_SUCH_FUNCTION)) if has_role => {
+            not_ok(command, CommandStatus::Failed, Reason::RoleRefused.to_string())
         }
         Err(error) => not_ok(command, CommandStatus::Failed, error.to_string()),
     }

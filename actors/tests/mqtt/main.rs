@@ -6,6 +6,9 @@
 
 mod bench;
 mod broker;
+#[path = "../../../tests/harness/certificates.rs"]
+#[expect(dead_code, reason = "shared with tests that need other parts of it")]
+mod certificates;
 mod commands;
 mod connecting;
 mod delivery;

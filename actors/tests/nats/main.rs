@@ -7,6 +7,9 @@ mod core;
 mod ends;
 mod jetstream;
 mod login;
+#[path = "../../../tests/harness/certificates.rs"]
+#[expect(dead_code, reason = "shared with tests that need other parts of it")]
+mod pki;
 mod requests;
 mod server;
 mod spool;

@@ -13,7 +13,9 @@ use tokio::{
 };
 
 use super::{
-    Gateway, in_universe, scans,
+    Gateway, in_universe,
+    pki::{Certificates as Pki, Leaf},
+    scans,
     server::{Server, Version, free_port},
     settings, until,
 };
@@ -208,5 +210,60 @@ impl Drop for OldServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn files_that_cannot_serve_are_named_with_the_reason() {
+    for (key, name, reason) in [
+        ("key_file", "server.key", "doesn't belong to the certificate"),
+        ("key_file", "client.pem", "holds a certificate and no private key"),
+        ("cert_file", "old.pem", "expired on"),
+        ("ca_file", "client.key", "holds a private key and no certificate"),
+    ] {
+        in_universe(async |universe| {
+            let certificates = Pki::usual();
+            certificates.issue("old", &Leaf::default().valid(-9, -1));
+            let mut tls = json!({
+                "ca_file": certificates.path("ca.pem"), "cert_file": certificates.path("client.pem"),
+                "key_file": certificates.path("client.key"),
+            });
+            tls[key] = json!(certificates.path(name));
+            let gateway =
+                Gateway::start(&universe, settings(&json!({"servers": ["tls://127.0.0.1:1"], "tls": tls})))
+                    .await;
+            gateway.until_error(&[&format!("tls.{key}: {}", certificates.path(name)), reason]).await;
+        });
+    }
+}
+
+#[test]
+fn servers_out_of_date_revoked_or_of_another_name_are_told_apart() {
+    for (name, reason) in [
+        ("old", "has expired; renew it at the server"),
+        ("elsewhere", "isn't for the name in the server's URL"),
+        ("revoked", "is revoked by the list in crl_file"),
+        ("server", ""),
+    ] {
+        in_universe(async |universe| {
+            let certificates = Pki::usual();
+            certificates.issue("old", &Leaf::loopback().valid(-9, -1));
+            certificates.issue("elsewhere", &Leaf::named("elsewhere"));
+            certificates.issue("revoked", &Leaf::loopback());
+            certificates.revoke(&["revoked"]);
+            let file = |ending: &str| certificates.path(&format!("{name}.{ending}"));
+            let config = format!(r#"tls {{ cert_file: "{}", key_file: "{}" }}"#, file("pem"), file("key"));
+            let server = Server::start(Version::New, &config).await;
+            let tls = json!({
+                "ca_file": certificates.path("ca.pem"), "crl_file": certificates.path("crl.pem"), "alpn": ["nats"],
+            });
+            let config = json!({"servers": [tls_url(&server)], "tls": tls});
+            if reason.is_empty() {
+                delivers(&universe, &config).await;
+            } else {
+                let gateway = Gateway::start(&universe, settings(&config)).await;
+                gateway.until_error(&["TLS with tls://127.0.0.1", reason]).await;
+            }
+        });
     }
 }

@@ -57,6 +57,8 @@ pub enum Reason {
     Garbled,
     /// The device refused with this exception code.
     Refused(u8),
+    /// The device refused with exception 01 where it knows the gateway's role, which may be why.
+    RoleRefused,
     /// Infinity or not a number, which JSON can't carry.
     NotANumber,
     /// The text isn't UTF-8; what could not be read was replaced.
@@ -74,6 +76,10 @@ impl fmt::Display for Reason {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Garbled => f.write_str("answer not understood"),
             Self::Refused(code) => write!(f, "refused by the device with exception {code:02X}"),
+            Self::RoleRefused => f.write_str(
+                "refused by the device with exception 01: it hasn't got the function, or doesn't allow it to \
+                 the role in this gateway's certificate",
+            ),
             Self::NotANumber => f.write_str("not a finite number"),
             Self::NotText => f.write_str("not valid text"),
             Self::Stopped => f.write_str("polling stopped"),

@@ -117,7 +117,7 @@ fn settings(case: &Case) -> Result<PlcSettings, Failure> {
     }
     let mut scenario = Scenario::uniform(1, case.registers.into());
     let device = DeviceSpec { count: None, ..scenario.devices.remove(0) };
-    let listeners = Scenario { devices: vec![device] }.listeners([127, 0, 0, 1].into(), None)?;
+    let listeners = Scenario { tls: None, devices: vec![device] }.listeners([127, 0, 0, 1].into(), None)?;
     Ok(listeners.into_iter().next().ok_or("no device")?.settings)
 }
 

@@ -18,6 +18,9 @@ use crate::{
 /// "Gateway target device failed to respond": what a Modbus/TCP gateway says of a unit it can't find.
 const NO_SUCH_UNIT: u8 = 0x0B;
 
+/// What Modbus/TCP Security has a PLC say to a role without the right: illegal function.
+const NOT_AUTHORISED: u8 = 1;
+
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) settings: PlcSettings,
@@ -36,6 +39,8 @@ pub(crate) struct Incoming<'a> {
     /// Never empty.
     pub(crate) pdu: &'a [u8],
     pub(crate) now: Instant,
+    /// Whether the client may ask for it.
+    pub(crate) allowed: bool,
 }
 
 /// What became of a request; the answer, if there is one, is the end of the output.
@@ -88,7 +93,7 @@ impl Device {
 
     /// Answers one request, appending to `out` what is to be sent, now or later.
     pub(crate) fn answer(&self, incoming: Incoming<'_>, out: &mut Vec<u8>) -> Outcome {
-        let Incoming { framing, head, pdu, now } = incoming;
+        let Incoming { framing, head, pdu, now, .. } = incoming;
         let at = now.saturating_duration_since(self.started);
         match self.addressee(framing, head.unit) {
             Addressee::One(unit, memory) => {
@@ -125,6 +130,10 @@ impl Device {
             let is_fine = match effect {
                 Effect::Refuse(code) => {
                     refuse(incoming.pdu, code, out);
+                    false
+                }
+                _ if !incoming.allowed => {
+                    refuse(incoming.pdu, NOT_AUTHORISED, out);
                     false
                 }
                 _ => respond(incoming.pdu, &mut memory.lock(), at, out),
@@ -195,7 +204,8 @@ mod tests {
     fn ask(device: &Device, framing: Framing, unit: u8, pdu: &[u8]) -> (Outcome, Vec<u8>) {
         let mut out = Vec::new();
         let head = Head { transaction: 5, unit };
-        let outcome = device.answer(Incoming { framing, head, pdu, now: Instant::now() }, &mut out);
+        let outcome =
+            device.answer(Incoming { framing, head, pdu, now: Instant::now(), allowed: true }, &mut out);
         (outcome, out)
     }
 

@@ -11,6 +11,8 @@ use crate::{framing::Framing, serial::SerialSettings};
 pub enum Endpoint {
     /// Modbus/TCP: `127.0.0.1:502`, or `tcp://127.0.0.1:502`.
     Tcp(SocketAddr),
+    /// Modbus/TCP Security: `tls://127.0.0.1:802`.
+    Tls(SocketAddr),
     /// RTU frames over TCP: `rtu://127.0.0.1:502`.
     RtuOverTcp(SocketAddr),
     /// A serial port: `/dev/ttyUSB0?baud=9600&parity=even`.
@@ -21,18 +23,19 @@ impl Endpoint {
     /// The network address, if it has one.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(address) | Self::RtuOverTcp(address) => Some(*address),
+            Self::Tcp(address) | Self::Tls(address) | Self::RtuOverTcp(address) => Some(*address),
             Self::Serial(_) => None,
         }
     }
 
     pub(crate) fn framing(&self) -> Framing {
-        if matches!(self, Self::Tcp(_)) { Framing::Mbap } else { Framing::Rtu }
+        if matches!(self, Self::Tcp(_) | Self::Tls(_)) { Framing::Mbap } else { Framing::Rtu }
     }
 
     pub(crate) fn with_address(&self, address: SocketAddr) -> Self {
         match self {
             Self::Tcp(_) => Self::Tcp(address),
+            Self::Tls(_) => Self::Tls(address),
             Self::RtuOverTcp(_) => Self::RtuOverTcp(address),
             Self::Serial(settings) => Self::Serial(settings.clone()),
         }
@@ -43,6 +46,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
             Self::RtuOverTcp(address) => write!(f, "rtu://{address}"),
             Self::Serial(settings) => settings.fmt(f),
         }
@@ -57,13 +61,14 @@ impl FromStr for Endpoint {
             return text.parse().map(Self::Serial);
         }
         let (scheme, address) = text.split_once("://").unwrap_or(("tcp", text));
-        let address = address
-            .parse()
-            .map_err(|_| format!("{text:?} is neither IP:PORT, rtu://IP:PORT nor /dev/PATH"))?;
+        let address = address.parse().map_err(|_| {
+            format!("{text:?} is neither IP:PORT, tls://IP:PORT, rtu://IP:PORT nor /dev/PATH")
+        })?;
         match scheme {
             "tcp" => Ok(Self::Tcp(address)),
+            "tls" => Ok(Self::Tls(address)),
             "rtu" => Ok(Self::RtuOverTcp(address)),
-            other => Err(format!("{other:?} is not supported here; use tcp or rtu")),
+            other => Err(format!("{other:?} is not supported here; use tcp, tls or rtu")),
         }
     }
 }
@@ -89,12 +94,13 @@ mod tests {
         for (text, written) in [
             ("127.0.0.1:502", "tcp://127.0.0.1:502"),
             ("rtu://[::1]:502", "rtu://[::1]:502"),
+            ("tls://[::1]:802", "tls://[::1]:802"),
             ("/dev/ttyS0?baud=9600", "/dev/ttyS0?baud=9600&parity=even&data_bits=8&stop_bits=1"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), written);
         }
         for (bad, part) in
-            [("502", "IP:PORT"), ("udp://127.0.0.1:5", "use tcp or rtu"), ("/dev/ttyS0?x=1", "baud=N")]
+            [("502", "IP:PORT"), ("udp://127.0.0.1:5", "use tcp, tls or rtu"), ("/dev/ttyS0?x=1", "baud=N")]
         {
             assert!(bad.parse::<Endpoint>().unwrap_err().contains(part), "{bad}");
         }

@@ -31,6 +31,16 @@ pub enum SimulatorError {
         /// What the parser said.
         reason: String,
     },
+    /// A certificate, a key or an authority that a server of TLS can't use.
+    #[error("{key}: {}: {reason}", path.display())]
+    Tls {
+        /// Which setting names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What OpenSSL or the operating system said.
+        reason: String,
+    },
     /// An address or a serial port that can't be had.
     #[error("{name}: can't listen on {endpoint}: {source}")]
     Listen {

@@ -1,6 +1,6 @@
 //! PLCs that move, and fail by script: real Modbus servers with a memory, for demonstrations, tests and load.
 //!
-//! Speaks Modbus/TCP, RTU over TCP and RTU on serial ports, at the level of frames, so that every frame can be
+//! Speaks Modbus/TCP, Modbus/TCP Security (TLS, roles), RTU over TCP and RTU on serial ports, at the level of frames, so that every frame can be
 //! made wrong, late or lost on purpose. Knows nothing of gateways: no drivers, no actors, no configuration but
 //! its own scenarios.
 //!
@@ -37,6 +37,8 @@ mod plan;
 mod plc;
 pub mod presets;
 mod respond;
+mod rights;
+mod role;
 mod rtu;
 pub mod scenario;
 mod serial;
@@ -46,6 +48,7 @@ mod signal;
 mod simulator;
 mod stats;
 mod tcp;
+mod tls;
 mod wave;
 
 pub use byte_order::ByteOrder;
@@ -56,10 +59,12 @@ pub use framing::Framing;
 pub use memory::Memory;
 pub use plc::SimulatedPlc;
 pub use presets::{Point, Preset, PresetKind};
+pub use rights::{Access, Reachable, Right, load_rights};
 pub use scenario::{DeviceSpec, Scenario};
 pub use serial::SerialSettings;
 pub use settings::{AddressRange, Hole, PlcSettings, Table};
 pub use signal::Signal;
 pub use simulator::{Listener, Simulator};
 pub use stats::PlcStats;
+pub use tls::TlsSettings;
 pub use wave::Wave;

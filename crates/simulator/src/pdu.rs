@@ -98,6 +98,19 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether it changes anything.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Self::ReadBits { .. } | Self::ReadRegisters { .. } | Self::Echo | Self::Identify { .. } => false,
+            Self::WriteCoil { .. }
+            | Self::WriteRegister { .. }
+            | Self::WriteCoils { .. }
+            | Self::WriteRegisters { .. }
+            | Self::MaskWrite { .. }
+            | Self::ReadWrite { .. } => true,
+        }
+    }
+
     /// The addresses it touches, at most two of them.
     pub(crate) fn touches(&self) -> [Option<(Table, Span)>; 2] {
         let one = |first| Span { first, count: 1 };

@@ -15,17 +15,20 @@ use tokio::{
 use tokio_serial::SerialStream;
 
 use crate::{
+    SimulatorError,
     device::Device,
     endpoint::Endpoint,
     fault::Fault,
     framing::Framing,
     memory::Memory,
     plan::Reach,
+    rights::Grants,
     serial::{self, SerialSettings},
     session::serve,
     settings::PlcSettings,
     stats::PlcStats,
     tcp::{self, TcpServer},
+    tls::Lock,
 };
 
 /// One simulated PLC with its listener. Dropping it closes the listener and every connection.
@@ -38,6 +41,9 @@ pub struct SimulatedPlc {
     endpoint: Endpoint,
     state: Mutex<State>,
 }
+
+/// What an endpoint `tls://` needs beside it.
+const MISSING_TLS: &str = "is missing; tls:// needs a certificate, its key and the clients' authority";
 
 #[derive(Debug)]
 enum State {
@@ -189,7 +195,7 @@ impl SimulatedPlc {
             State::Stopped(_) => return,
             State::Running { stop, .. } => stop.subscribe(),
         };
-        serve(stream, framing, Arc::clone(&self.device), stopped).await;
+        serve(stream, framing, Arc::clone(&self.device), Grants::All, stopped).await;
     }
 
     fn prepare(&self, socket: Option<TcpSocket>) -> io::Result<Prepared> {
@@ -199,11 +205,21 @@ impl SimulatedPlc {
                 Prepared::Serial(settings.clone(), None)
             }
             Endpoint::Serial(settings) => Prepared::Serial(settings.clone(), Some(settings.open()?)),
-            Endpoint::Tcp(address) | Endpoint::RtuOverTcp(address) => {
+            Endpoint::Tcp(address) | Endpoint::RtuOverTcp(address) | Endpoint::Tls(address) => {
+                let lock = self.lock()?;
                 let socket = socket.map_or_else(|| tcp::bind(*address), Ok)?;
-                Prepared::Tcp(TcpServer::new(device, self.endpoint.framing(), socket)?)
+                Prepared::Tcp(TcpServer::new(device, self.endpoint.framing(), lock, socket)?)
             }
         })
+    }
+
+    /// What its door is locked with, read from the files as they are now.
+    fn lock(&self) -> io::Result<Option<Lock>> {
+        match (&self.endpoint, &self.device.settings.tls) {
+            (Endpoint::Tls(_), Some(tls)) => Ok(Some(tls.lock()?)),
+            (Endpoint::Tls(_), None) => Err(SimulatorError::setting("tls", MISSING_TLS).into()),
+            _ => Ok(None),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -23,6 +23,19 @@
 //!       - {fault: {exception: {code: 6, table: holding, range: 0-9}}, unit: 1}
 //! ```
 //!
+//! With a section `tls`, devices at `tls://` speak Modbus/TCP Security:
+//!
+//! ```yaml
+//! tls:
+//!   cert_file: plc.pem
+//!   key_file: plc.key
+//!   ca_file: ca.pem                  # whose clients are let in
+//!   rights:                          # absent: every client may do everything
+//!     - {role: operator}
+//!     - {role: viewer, access: read, ranges: [{table: holding, range: 0-99}]}
+//! devices: [{name: press-1, listen: "tls://127.0.0.1:5802"}]
+//! ```
+//!
 //! A device without `listen` gets the next port from where the caller says.
 
 use std::{
@@ -44,6 +57,7 @@ use crate::{
     settings::{Hole, PlcSettings, Table},
     signal::Signal,
     simulator::Listener,
+    tls::TlsSettings,
     wave::Wave,
 };
 
@@ -51,6 +65,9 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
+    /// How devices at `tls://` are encrypted; those without `listen` then are at `tls://` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSettings>,
     /// All of them.
     pub devices: Vec<DeviceSpec>,
 }
@@ -145,7 +162,7 @@ impl Scenario {
             signals,
             ..DeviceSpec::default()
         };
-        Self { devices: vec![device] }
+        Self { tls: None, devices: vec![device] }
     }
 
     /// Finds the first thing that makes no sense.
@@ -158,6 +175,7 @@ impl Scenario {
     pub fn listeners(&self, host: IpAddr, first_port: Option<u16>) -> Result<Vec<Listener>, SimulatorError> {
         let mut plant = Plant {
             host,
+            tls: self.tls.as_ref(),
             next_port: first_port.map(u32::from),
             names: HashSet::new(),
             endpoints: HashSet::new(),
@@ -178,8 +196,9 @@ impl Scenario {
 }
 
 /// What was put together so far.
-struct Plant {
+struct Plant<'a> {
     host: IpAddr,
+    tls: Option<&'a TlsSettings>,
     /// Nothing: any free port.
     next_port: Option<u32>,
     names: HashSet<String>,
@@ -187,7 +206,7 @@ struct Plant {
     listeners: Vec<Listener>,
 }
 
-impl Plant {
+impl Plant<'_> {
     fn add(&mut self, device: &DeviceSpec) -> Result<(), SimulatorError> {
         if device.count == Some(0) {
             return Err(SimulatorError::setting("count", "must be at least 1"));
@@ -204,7 +223,11 @@ impl Plant {
                 ));
             }
             let endpoint = self.endpoint(device, index)?;
-            let settings = device.settings(name);
+            let mut settings = device.settings(name);
+            if matches!(endpoint, Endpoint::Tls(_)) {
+                // Whether there is any is asked when it is started: it may still be given then.
+                settings.tls = self.tls.cloned();
+            }
             if index == 0 {
                 settings.validate()?;
             }
@@ -215,7 +238,10 @@ impl Plant {
 
     fn endpoint(&mut self, device: &DeviceSpec, index: u16) -> Result<Endpoint, SimulatorError> {
         let endpoint = match &device.listen {
-            None => Endpoint::Tcp(SocketAddr::new(self.host, self.take_port()?)),
+            None => {
+                let address = SocketAddr::new(self.host, self.take_port()?);
+                if self.tls.is_some() { Endpoint::Tls(address) } else { Endpoint::Tcp(address) }
+            }
             Some(first) => nth(first, index)?,
         };
         let any_port = endpoint.address().is_some_and(|address| address.port() == 0);
@@ -308,6 +334,20 @@ mod tests {
         assert_eq!(mixer.faults[0].fault, Fault::Silence);
         assert_eq!(mixer.faults[1].until, Some(Duration::from_mins(12)));
         assert!(!listeners[0].settings.signals.is_empty());
+    }
+
+    #[test]
+    fn a_section_tls_encrypts_what_is_at_tls_and_what_says_nothing() {
+        let yaml = "
+tls: {cert_file: plc.pem, key_file: plc.key, ca_file: ca.pem, rights: [{role: viewer, access: read}]}
+devices: [{name: a, listen: 'tls://127.0.0.1:5802'}, {name: b}, {name: c, listen: '127.0.0.1:5020'}]";
+        let listeners = Scenario::from_yaml(yaml, "plant").unwrap().listeners(HOST, Some(6000)).unwrap();
+        let places = ["tls://127.0.0.1:5802", "tls://127.0.0.1:6000", "tcp://127.0.0.1:5020"];
+        assert_eq!(endpoints(&listeners), places);
+        let encrypted: Vec<_> = listeners.iter().map(|listener| listener.settings.tls.is_some()).collect();
+        assert_eq!(encrypted, [true, true, false]);
+        let error = refused("tls: {cert_file: plc.pem, key_file: plc.key}\ndevices: [{name: a}]");
+        assert!(error.contains("ca_file"), "{error}");
     }
 
     #[test]

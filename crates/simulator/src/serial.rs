@@ -13,6 +13,7 @@ use crate::{
     device::Device,
     framing::Framing,
     plan::Reach,
+    rights::Grants,
     session::{serve, sleep_until_some, until_true},
 };
 
@@ -142,7 +143,7 @@ async fn until_gone(device: &Arc<Device>, port: SerialStream, switched: &mut wat
     };
     tokio::select! {
         () = gone => return,
-        () = serve(port, Framing::Rtu, Arc::clone(device), closing.subscribe()) => {}
+        () = serve(port, Framing::Rtu, Arc::clone(device), Grants::All, closing.subscribe()) => {}
     }
     // A port that ends at once is not opened again at once.
     sleep(RETRY).await;

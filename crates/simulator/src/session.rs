@@ -16,6 +16,7 @@ use crate::{
     framing::{Decoded, Framing},
     late::LateAnswers,
     plan::Reach,
+    rights::Grants,
 };
 
 /// How much is read at once.
@@ -31,11 +32,12 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
 }
 
-/// Serves a connection until the client closes it, it breaks, or `closing` becomes true or is dropped.
+/// Serves a connection, to a client that may do what is granted, until the client closes it, it breaks, or `closing` becomes true or is dropped.
 pub(crate) async fn serve<S>(
     stream: S,
     framing: Framing,
     device: Arc<Device>,
+    grants: Grants,
     mut closing: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -45,6 +47,7 @@ pub(crate) async fn serve<S>(
         stream,
         framing,
         device: Arc::clone(&device),
+        grants,
         input: Vec::new(),
         output: Vec::new(),
         late: LateAnswers::default(),
@@ -64,6 +67,7 @@ struct Session<S> {
     stream: S,
     framing: Framing,
     device: Arc<Device>,
+    grants: Grants,
     /// What is no whole request yet.
     input: Vec<u8>,
     /// What is to be sent now.
@@ -164,7 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Decoded::Frame { head, pdu, length } => {
                     used += length;
                     let start = self.output.len();
-                    let incoming = Incoming { framing: self.framing, head, pdu, now };
+                    let incoming =
+                        Incoming { framing: self.framing, head, pdu, now, allowed: self.grants.allow(pdu) };
                     match self.device.answer(incoming, &mut self.output) {
                         Outcome::Answered | Outcome::Unanswered => {}
                         Outcome::Delayed(by) => self.late.delayed(self.output.split_off(start), by, now),

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{SimulatorError, fault::ScriptedFault, signal::Signal};
+use crate::{SimulatorError, fault::ScriptedFault, signal::Signal, tls::TlsSettings};
 
 /// One of the four address spaces (Modbus Application Protocol V1.1b3, 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,6 +131,8 @@ pub struct PlcSettings {
     pub max_connections: Option<usize>,
     /// A connection that sends nothing for so long is closed.
     pub idle_timeout: Option<Duration>,
+    /// How it is encrypted, where its endpoint is `tls://`.
+    pub tls: Option<TlsSettings>,
 }
 
 impl Default for PlcSettings {
@@ -147,6 +149,7 @@ impl Default for PlcSettings {
             faults: Vec::new(),
             max_connections: None,
             idle_timeout: None,
+            tls: None,
         }
     }
 }

@@ -13,7 +13,9 @@ use crate::{
     device::Device,
     framing::Framing,
     plan::Reach,
+    rights::Grants,
     session::{serve, sleep_until_some, until_true},
+    tls::Lock,
 };
 
 /// How many clients may wait to be accepted.
@@ -43,6 +45,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 pub(crate) struct TcpServer {
     device: Arc<Device>,
     framing: Framing,
+    lock: Option<Lock>,
     address: SocketAddr,
     door: Door,
     /// Becomes true to close the connections that watch it; new ones get a new one.
@@ -51,13 +54,18 @@ pub(crate) struct TcpServer {
 
 impl TcpServer {
     /// Listens at once, unless the PLC is to be gone now.
-    pub(crate) fn new(device: Arc<Device>, framing: Framing, socket: TcpSocket) -> io::Result<Self> {
+    pub(crate) fn new(
+        device: Arc<Device>,
+        framing: Framing,
+        lock: Option<Lock>,
+        socket: TcpSocket,
+    ) -> io::Result<Self> {
         let address = socket.local_addr()?;
         let door = match device.reach().0 {
             Reach::Gone => Door::Shut(Some(socket)),
             _ => Door::Open(socket.listen(BACKLOG)?),
         };
-        Ok(Self { device, framing, address, door, closing: watch::Sender::new(false) })
+        Ok(Self { device, framing, lock, address, door, closing: watch::Sender::new(false) })
     }
 
     /// Serves until `stop` becomes true; gives the port back, if it could be kept. When this future is
@@ -131,7 +139,30 @@ impl TcpServer {
             debug!(plc = self.device.settings.name, %client, %error, "answers may wait for more");
         }
         let device = Arc::clone(&self.device);
-        tokio::spawn(serve(stream, self.framing, device, self.closing.subscribe()));
+        let (framing, closing) = (self.framing, self.closing.subscribe());
+        match self.lock.clone() {
+            None => drop(tokio::spawn(serve(stream, framing, device, Grants::All, closing))),
+            // A task of its own: a client that says nothing holds up nobody.
+            Some(lock) => drop(tokio::spawn(unlock(stream, client, lock, device, closing))),
+        }
+    }
+}
+
+/// Serves a client once it has shown who it is.
+async fn unlock(
+    stream: TcpStream,
+    client: SocketAddr,
+    lock: Lock,
+    device: Arc<Device>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let opened = tokio::select! {
+        opened = lock.open(stream) => opened,
+        () = until_true(&mut closing) => return,
+    };
+    match opened {
+        Ok((stream, grants)) => serve(stream, Framing::Mbap, device, grants, closing).await,
+        Err(reason) => debug!(plc = device.settings.name, %client, reason, "no TLS with a client"),
     }
 }
 

@@ -42,7 +42,7 @@ impl Plant {
         let count: u16 = devices.iter().map(|device| device.count.unwrap_or(1)).sum();
         let port = free_in_a_row(count + spare)?;
         let file = directory.path().join("plant.json");
-        let scenario = serde_json::to_string(&Scenario { devices });
+        let scenario = serde_json::to_string(&Scenario { tls: None, devices });
         let scenario = scenario.map_err(|error| LoadError::Unreadable(format!("the plant: {error}")))?;
         fs::write(&file, scenario).map_err(LoadError::at(file.display().to_string()))?;
         let mut command = pinned(&bench.bifrost()?, core);

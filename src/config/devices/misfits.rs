@@ -1,6 +1,6 @@
 //! What the protocol says of a device, and what devices on one connection say of each other.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bifrost_actors::{
     link::{LinkSettings, LinkTarget},
@@ -87,13 +87,15 @@ impl Needed {
         let target = match device.protocol {
             Protocol::ModbusTcp => LinkTarget::tcp(&device.address, Framing::Tcp),
             Protocol::ModbusRtu => LinkTarget::rtu(&device.address),
-            Protocol::ModbusTls | Protocol::Opcua | Protocol::EthernetIp => return None,
+            Protocol::ModbusTls => LinkTarget::tls(&device.address),
+            Protocol::Opcua | Protocol::EthernetIp => return None,
         };
         let link = LinkSettings {
             target: target.ok()?,
             connect_timeout: device.connect_timeout,
             pause_after_connect: device.pause_after_connect,
             pause_between_requests: device.pause_between_requests,
+            tls: device.tls.as_ref().map(|tls| Arc::new(tls.client())),
         };
         Some(Self { link, address: device.address.clone(), path: path.clone() })
     }
@@ -122,20 +124,24 @@ pub(super) fn connection_conflicts(needed: &[Needed]) -> Vec<Problem> {
 /// The serial port, or host and port whatever is spoken there.
 fn place(link: &LinkSettings) -> String {
     let place = link.target.to_string();
-    place.strip_prefix("rtu-over-tcp:").map(str::to_owned).unwrap_or(place)
+    let bare = place.strip_prefix("rtu-over-tcp:").or_else(|| place.strip_prefix("tls:"));
+    bare.map(str::to_owned).unwrap_or(place)
 }
 
-fn differences(here: &Needed, there: &Needed) -> [(&'static str, bool, String, String); 5] {
+fn differences(here: &Needed, there: &Needed) -> [(&'static str, bool, String, String); 6] {
     let (a, b) = (&here.link, &there.link);
-    let protocol = |link: &LinkSettings| match link.target.framing() {
-        Framing::Tcp => "modbus-tcp".to_owned(),
-        Framing::Rtu => "modbus-rtu".to_owned(),
+    let spoken = |link: &LinkSettings| match (&link.target, link.target.framing()) {
+        (LinkTarget::Tls { .. }, _) => "modbus-tls",
+        (_, Framing::Tcp) => "modbus-tcp",
+        (_, Framing::Rtu) => "modbus-rtu",
     };
-    let framing = a.target.framing() != b.target.framing();
+    let protocol = |link: &LinkSettings| spoken(link).to_owned();
+    let framing = spoken(a) != spoken(b);
     let time = |key, a: Duration, b: Duration| (key, a != b, format!("{a:?}"), format!("{b:?}"));
     [
         ("protocol", framing, protocol(a), protocol(b)),
         ("address", !framing && a.target != b.target, here.address.clone(), there.address.clone()),
+        ("tls", !framing && a.tls != b.tls, "this".to_owned(), "another".to_owned()),
         time("connect_timeout", a.connect_timeout, b.connect_timeout),
         time("pause_after_connect", a.pause_after_connect, b.pause_after_connect),
         time("pause_between_requests", a.pause_between_requests, b.pause_between_requests),

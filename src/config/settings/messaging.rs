@@ -10,6 +10,7 @@ use bifrost_actors::{
     nats::NatsSettings,
     spool::SpoolSettings,
 };
+use bifrost_security::tls::{ClientError, FileError};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
@@ -78,10 +79,11 @@ impl MessagingSettings {
     pub(crate) fn unreadable_files(&self) -> Vec<Flaw> {
         let mqtt = self.mqtt().filter(|(_, _, broker)| broker.enabled).flat_map(|(key, _, broker)| {
             let own = vec![(".password_file", broker.password_file.as_ref())];
-            of_tls(&broker.tls)
+            let encrypted = broker.is_encrypted();
+            let unusable = unusable(&key, &broker.tls).filter(|_| encrypted);
+            unusable
                 .into_iter()
-                .chain(own)
-                .filter_map(move |(name, file)| unreadable(&key, name, file))
+                .chain(own.into_iter().filter_map(move |(name, file)| unreadable(&key, name, file)))
         });
         let nats = self.nats().filter(|(_, _, cluster)| cluster.enabled).flat_map(|(key, _, cluster)| {
             let own = vec![
@@ -90,10 +92,10 @@ impl MessagingSettings {
                 (".nkey_file", cluster.nkey_file.as_ref()),
                 (".credentials_file", cluster.credentials_file.as_ref()),
             ];
-            of_tls(&cluster.tls)
+            let unusable = unusable(&key, &cluster.tls);
+            unusable
                 .into_iter()
-                .chain(own)
-                .filter_map(move |(name, file)| unreadable(&key, name, file))
+                .chain(own.into_iter().filter_map(move |(name, file)| unreadable(&key, name, file)))
         });
         mqtt.chain(nats).collect()
     }
@@ -109,13 +111,14 @@ impl MessagingSettings {
     }
 }
 
-fn of_tls(tls: &TlsSettings) -> Vec<(&'static str, Option<&PathBuf>)> {
-    let TlsSettings { ca_file, cert_file, key_file, .. } = tls;
-    vec![
-        (".tls.ca_file", ca_file.as_ref()),
-        (".tls.cert_file", cert_file.as_ref()),
-        (".tls.key_file", key_file.as_ref()),
-    ]
+/// The first file of TLS that can't be used; who names none needs none.
+fn unusable(key: &str, tls: &TlsSettings) -> Option<Flaw> {
+    match tls.client().check().err()? {
+        ClientError::File(FileError { key: name, path, problem }) => {
+            Some(flaw(format!("{key}.tls.{name}"), format!("{} {problem}", path.display())))
+        }
+        other => Some(flaw(format!("{key}.tls"), other.to_string())),
+    }
 }
 
 fn unreadable(key: &str, name: &str, file: Option<&PathBuf>) -> Option<Flaw> {

@@ -1,6 +1,10 @@
 //! The simulator seen from outside, through real sockets and pseudo terminals.
 
 #[cfg(test)]
+#[path = "../../../../tests/harness/certificates.rs"]
+#[expect(dead_code, reason = "shared with tests that need other parts of it")]
+mod certificates;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod server;
@@ -8,3 +12,5 @@ mod server;
 mod support;
 #[cfg(test)]
 mod third_party;
+#[cfg(test)]
+mod tls;

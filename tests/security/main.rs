@@ -1,0 +1,17 @@
+//! What is encrypted, who is let in and what is proven, from end to end: the real binary, real sockets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "../harness/certificates.rs"]
+#[expect(dead_code, reason = "shared with tests that need other parts of it")]
+mod certificates;
+#[path = "../harness/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "shared with tests that need other parts of it")]
+mod harness;
+
+mod modbus_tls;
