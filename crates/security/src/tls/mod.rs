@@ -1,5 +1,22 @@
 //! TLS on both sides: what is loaded from files, and who the peer is.
 
+mod files;
+mod name;
 mod peer;
+mod server;
+mod settings;
+mod suites;
+#[cfg(test)]
+mod tests;
+mod trust;
 
+pub use files::{Credentials, FileError, Flaw, read_certificates};
+pub use name::AltName;
 pub use peer::Peer;
+pub use server::ServerIdentity;
+pub use settings::{ClientAuth, ServerError, ServerSettings, TlsVersion};
+pub use suites::{TLS12_SUITES, TLS13_SUITES, check_suites};
+pub use trust::Trust;
+
+pub(crate) use files::{public, read_key, timestamp};
+pub(crate) use name::alt_name;

@@ -19,7 +19,7 @@ impl Peer {
         let name = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next();
         let digest = certificate.digest(MessageDigest::sha256())?;
         Ok(Self {
-            common_name: name.and_then(|name| name.data().as_utf8().ok()).map(|name| name.to_string()),
+            common_name: name.and_then(|name| name.data().to_string().ok()),
             fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             serial: certificate.serial_number().to_bn()?.to_hex_str()?.to_lowercase(),
         })
