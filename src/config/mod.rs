@@ -21,6 +21,7 @@ mod tests;
 mod unavailable;
 
 use bifrost_actors::{gateway::LimitSettings, plc::DeviceSettings, supervision::SupervisionSettings};
+use bifrost_security::tls::ClientAuth;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiSettings, DiscoverySettings};
@@ -86,7 +87,18 @@ impl Config {
         let problems = sections.into_iter().flat_map(|(section, flaws)| {
             flaws.into_iter().map(move |(key, problem)| Problem::of(format!("{section}.{key}"), problem))
         });
-        problems.collect()
+        problems.chain(self.nobody_to_trust()).collect()
+    }
+
+    /// Clients' certificates that nobody can check.
+    fn nobody_to_trust(&self) -> Option<Problem> {
+        let tls = &self.gateway.tls;
+        let has_none = tls.client_ca_file.is_none() && self.security.certificates.ca_file.is_none();
+        (tls.client_auth != ClientAuth::None && has_none).then(|| {
+            let reason = "is missing: client_auth asks for certificates, and nothing says which authority they must \
+                          come from; name its file here or in security.certificates.ca_file";
+            Problem::of("gateway.tls.client_ca_file", reason)
+        })
     }
 }
 

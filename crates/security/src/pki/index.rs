@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -120,6 +121,16 @@ impl Record {
         } else {
             Status::Valid
         }
+    }
+
+    /// Where it stands now.
+    pub fn status_now(&self) -> Status {
+        self.status(Timestamp::now())
+    }
+
+    /// How long it is valid from now on; zero: no longer.
+    pub fn remaining(&self) -> Duration {
+        Duration::try_from(self.not_after.duration_since(Timestamp::now())).unwrap_or_default()
     }
 
     /// Whom it names, as a renewal needs it.
