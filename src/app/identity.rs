@@ -1,6 +1,6 @@
 //! What HTTPS shows: from the configuration's files, and again from them when the process is told to reload.
 
-use bifrost_security::tls::{ServerIdentity, ServerSettings, TlsVersion};
+use bifrost_security::tls::{ServerIdentity, TlsVersion};
 
 use super::AppError;
 use crate::config::Config;
@@ -10,29 +10,16 @@ pub(super) fn of(config: &Config) -> Result<Option<ServerIdentity>, AppError> {
     if config.gateway.insecure_http {
         return Ok(None);
     }
-    let settings = settings(config).ok_or(AppError::NoCertificate)?;
+    let settings = config.server_tls().ok_or(AppError::NoCertificate)?;
     Ok(Some(ServerIdentity::load(settings)?))
-}
-
-/// What the listener is told; none: no certificate is named.
-pub(crate) fn settings(config: &Config) -> Option<ServerSettings> {
-    let (certificates, tls) = (&config.security.certificates, &config.gateway.tls);
-    Some(ServerSettings {
-        certificate: certificates.cert_file.clone()?,
-        key: certificates.key_file.clone()?,
-        authorities: certificates.ca_file.clone(),
-        min_version: tls.min_version,
-        cipher_suites: tls.cipher_suites.clone(),
-        client_auth: tls.client_auth,
-        client_authorities: tls.client_ca_file.clone().or_else(|| certificates.ca_file.clone()),
-        revocation_lists: tls.crl_file.clone(),
-    })
 }
 
 /// What an operator should know of it at the start.
 pub(super) fn say(identity: Option<&ServerIdentity>) {
     let Some(identity) = identity else {
-        tracing::warn!("HTTP is not encrypted: gateway.insecure_http is set, and this machine alone can connect");
+        tracing::warn!(
+            "HTTP is not encrypted: gateway.insecure_http is set, and this machine alone can connect"
+        );
         return;
     };
     let settings = identity.settings();
@@ -57,7 +44,9 @@ pub(super) fn reload(identity: Option<&ServerIdentity>) {
             let (fingerprint, not_after) = (identity.fingerprint(), identity.not_after());
             tracing::info!(fingerprint, %not_after, "another certificate is shown from now on");
         }
-        Ok(false) => tracing::info!("the certificate is the same; authorities and revocation lists were read again"),
+        Ok(false) => {
+            tracing::info!("the certificate is the same; authorities and revocation lists were read again")
+        }
         Err(error) => tracing::error!("HTTPS goes on with what it has: {error}"),
     }
 }

@@ -21,7 +21,7 @@ mod tests;
 mod unavailable;
 
 use bifrost_actors::{gateway::LimitSettings, plc::DeviceSettings, supervision::SupervisionSettings};
-use bifrost_security::tls::ClientAuth;
+use bifrost_security::tls::{ClientAuth, ServerError, ServerIdentity, ServerSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiSettings, DiscoverySettings};
@@ -64,10 +64,50 @@ impl Config {
         self.devices.iter().map(|device| device.tags.len()).sum()
     }
 
-    /// Files named by the configuration that sessions with brokers need and that can't be read.
+    /// Files named by the configuration that can't be used: those that sessions with brokers need, and those of
+    /// HTTPS.
     pub fn unreadable_files(&self) -> Vec<Problem> {
         let flaws = self.messaging.unreadable_files().into_iter();
-        flaws.map(|(key, problem)| Problem::of(format!("messaging.{key}"), problem)).collect()
+        let of_brokers = flaws.map(|(key, problem)| Problem::of(format!("messaging.{key}"), problem));
+        of_brokers.chain(self.unusable_identity()).collect()
+    }
+
+    fn unusable_identity(&self) -> Option<Problem> {
+        let settings = self.server_tls()?;
+        let error = ServerIdentity::load(settings.clone()).err()?;
+        let key = match &error {
+            ServerError::File(error) if error.path == settings.key => "security.certificates.key_file",
+            ServerError::File(error) if error.path == settings.certificate => {
+                "security.certificates.cert_file"
+            }
+            ServerError::File(error) if self.gateway.tls.crl_file.as_ref() == Some(&error.path) => {
+                "gateway.tls.crl_file"
+            }
+            ServerError::File(error) if self.gateway.tls.client_ca_file.as_ref() == Some(&error.path) => {
+                "gateway.tls.client_ca_file"
+            }
+            ServerError::File(_) => "security.certificates.ca_file",
+            _ => "gateway.tls",
+        };
+        Some(Problem::of(key, error.to_string()))
+    }
+
+    /// What the HTTPS listener is told; nothing: plain HTTP is asked for, or no certificate is named.
+    pub fn server_tls(&self) -> Option<ServerSettings> {
+        let (certificates, tls) = (&self.security.certificates, &self.gateway.tls);
+        if self.gateway.insecure_http {
+            return None;
+        }
+        Some(ServerSettings {
+            certificate: certificates.cert_file.clone()?,
+            key: certificates.key_file.clone()?,
+            authorities: certificates.ca_file.clone(),
+            min_version: tls.min_version,
+            cipher_suites: tls.cipher_suites.clone(),
+            client_auth: tls.client_auth,
+            client_authorities: tls.client_ca_file.clone().or_else(|| certificates.ca_file.clone()),
+            revocation_lists: tls.crl_file.clone(),
+        })
     }
 
     /// Every value outside the devices that can't work.

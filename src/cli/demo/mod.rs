@@ -74,13 +74,7 @@ pub fn run(args: &DemoArgs) -> ExitCode {
     })
 }
 
-async fn show(
-    app: App,
-    plant: Plant,
-    live: bool,
-    duration: Option<Duration>,
-    authority: &Path,
-) -> ExitCode {
+async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>, authority: &Path) -> ExitCode {
     let mut table = Table::new(app.gateway().clone(), app.url().to_owned(), live);
     let fingerprint = app.identity().map(ServerIdentity::fingerprint).unwrap_or_default();
     table.introduce(&plant, authority, &fingerprint);

@@ -5,10 +5,7 @@
 mod args;
 mod show;
 
-use std::{
-    path::Path,
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use bifrost_security::pki::{
     Folder, Issued, KeySource, Order, Passphrase, PkiError, Profile, Request, Setup, Subject,

@@ -43,7 +43,8 @@ pub(super) fn issued(issued: &Issued, ignored: &[String], as_json: bool) {
         let _ = writeln!(text, "key          {}", key.display());
     }
     if !ignored.is_empty() {
-        let _ = writeln!(text, "the request asks for extensions that weren't taken over: {}", ignored.join(", "));
+        let _ =
+            writeln!(text, "the request asks for extensions that weren't taken over: {}", ignored.join(", "));
     }
     print(as_json, &data, &text);
 }
@@ -64,20 +65,28 @@ pub(super) fn revoked(record: &Record, lists: &Path, as_json: bool) {
 pub(super) fn lists(renewed: &[Profile], lists: &Path, as_json: bool) {
     let names: Vec<_> = renewed.iter().map(|authority| authority.as_str()).collect();
     let data = json!({"renewed": names, "crl_file": lists});
-    let mut text = format!("renewed the revocation lists of {}\nall lists  {}\n", names.join(", "), lists.display());
+    let mut text =
+        format!("renewed the revocation lists of {}\nall lists  {}\n", names.join(", "), lists.display());
     if !renewed.contains(&Profile::Root) {
-        text.push_str("the root's list stays as it was: its key isn't here, or its passphrase wasn't given\n");
+        text.push_str(
+            "the root's list stays as it was: its key isn't here, or its passphrase wasn't given\n",
+        );
     }
     print(as_json, &data, &text);
 }
 
 pub(super) fn records(records: &[Record], as_json: bool) {
     let data: Vec<_> = records.iter().map(value).collect();
-    let mut text = format!("{:<32}  {:<10}  {:<10}  {:<20}  NAME\n", "SERIAL", "PROFILE", "STATUS", "NOT AFTER");
+    let mut text =
+        format!("{:<32}  {:<10}  {:<10}  {:<20}  NAME\n", "SERIAL", "PROFILE", "STATUS", "NOT AFTER");
     for record in records {
         let (profile, status) = (record.profile.as_str(), record.status_now().as_str());
         let not_after = record.not_after.to_string();
-        let _ = write!(text, "{:<32}  {profile:<10}  {status:<10}  {not_after:<20}  {}", record.serial, record.name);
+        let _ = write!(
+            text,
+            "{:<32}  {profile:<10}  {status:<10}  {not_after:<20}  {}",
+            record.serial, record.name
+        );
         let other_name = (record.common_name != record.name).then(|| format!(" ({})", record.common_name));
         let role = record.role.as_ref().map(|role| format!(", role {role}"));
         let _ = writeln!(text, "{}{}", other_name.unwrap_or_default(), role.unwrap_or_default());

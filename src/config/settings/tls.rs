@@ -29,7 +29,8 @@ impl TlsSection {
     /// What can't work.
     pub(super) fn flaws(&self) -> Vec<Flaw> {
         let suites = check_suites(self.min_version, &self.cipher_suites);
-        let mut flaws: Vec<_> = suites.err().map(|problem| flaw("cipher_suites", problem)).into_iter().collect();
+        let mut flaws: Vec<_> =
+            suites.err().map(|problem| flaw("cipher_suites", problem)).into_iter().collect();
         if self.client_auth == ClientAuth::None {
             let files = [("client_ca_file", &self.client_ca_file), ("crl_file", &self.crl_file)];
             let given = files.into_iter().filter(|(_, file)| file.is_some());

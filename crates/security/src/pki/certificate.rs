@@ -13,13 +13,7 @@ use openssl::{
     },
 };
 
-use super::{
-    algorithm,
-    der,
-    error::PkiError,
-    profile::Profile,
-    subject::Subject,
-};
+use super::{algorithm, der, error::PkiError, profile::Profile, subject::Subject};
 use crate::tls::AltName;
 
 const DAY: i64 = 86_400;

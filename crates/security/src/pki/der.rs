@@ -1,6 +1,9 @@
 //! The few structures that OpenSSL's bindings neither build nor take apart, in DER.
 
-use ::der::{Decode as _, Encode as _, Reader as _, Tag, TagNumber, asn1::{AnyRef, IntRef, ObjectIdentifier, OctetStringRef, Utf8StringRef}};
+use ::der::{
+    Decode as _, Encode as _, Reader as _, Tag, TagNumber,
+    asn1::{AnyRef, IntRef, ObjectIdentifier, OctetStringRef, Utf8StringRef},
+};
 use openssl::{
     asn1::{Asn1Object, Asn1OctetString},
     error::ErrorStack,

@@ -10,14 +10,7 @@ use jiff::Timestamp;
 use openssl::x509::X509Ref;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    certificate,
-    error::PkiError,
-    keys,
-    profile::Profile,
-    revocation::Reason,
-    subject::Subject,
-};
+use super::{certificate, error::PkiError, keys, profile::Profile, revocation::Reason, subject::Subject};
 use crate::tls::{AltName, Peer};
 
 /// One certificate that was issued.
@@ -135,11 +128,7 @@ impl Record {
 
     /// Whom it names, as a renewal needs it.
     pub(super) fn subject(&self) -> Subject {
-        Subject {
-            common_name: self.common_name.clone(),
-            names: self.names.clone(),
-            role: self.role.clone(),
-        }
+        Subject { common_name: self.common_name.clone(), names: self.names.clone(), role: self.role.clone() }
     }
 }
 

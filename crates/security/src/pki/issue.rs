@@ -85,6 +85,7 @@ impl Folder {
             );
             return Err(PkiError::Misuse(what));
         }
+        order.subject.clone().complete(order.profile)?;
         let name = file_name(order)?;
         if self.index.has(&name) {
             return Err(PkiError::NameTaken(name));
@@ -199,7 +200,12 @@ fn file_name(order: &Order) -> Result<String, PkiError> {
     let name = order.name.as_ref().unwrap_or(&order.subject.common_name);
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
     let is_reserved = Profile::ALL.iter().any(|profile| profile.as_str() == name && profile.is_authority());
-    if is_reserved || name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(is_allowed) {
+    if is_reserved
+        || name.is_empty()
+        || name.len() > 100
+        || name.starts_with('.')
+        || !name.chars().all(is_allowed)
+    {
         return Err(PkiError::FileName(name.clone()));
     }
     Ok(name.clone())

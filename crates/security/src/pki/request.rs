@@ -8,11 +8,7 @@ use openssl::{
     x509::{X509, X509Req, X509ReqRef},
 };
 
-use super::{
-    algorithm, certificate, der,
-    error::PkiError,
-    subject::Subject,
-};
+use super::{algorithm, certificate, der, error::PkiError, subject::Subject};
 use crate::tls::AltName;
 
 const SUBJECT_ALT_NAME: &str = "2.5.29.17";
@@ -34,7 +30,8 @@ impl Request {
         let refused = |reason: String| PkiError::Request { path: path.to_path_buf(), reason };
         let bytes = std::fs::read(path).map_err(PkiError::file(path))?;
         let request = X509Req::from_pem(&bytes).or_else(|_| X509Req::from_der(&bytes));
-        let request = request.map_err(|_| refused("holds no certificate request (CSR), PEM or DER".to_owned()))?;
+        let request =
+            request.map_err(|_| refused("holds no certificate request (CSR), PEM or DER".to_owned()))?;
         let key = request.public_key().map_err(|_| refused("its public key can't be read".to_owned()))?;
         if !request.verify(&key).unwrap_or(false) {
             return Err(refused("its signature doesn't match its key".to_owned()));
@@ -74,7 +71,8 @@ fn wanted(request: &X509ReqRef) -> Result<(Subject, Vec<String>), PkiError> {
 fn names(extension: &openssl::x509::X509ExtensionRef) -> Result<Vec<AltName>, PkiError> {
     let mut carrier = X509::builder()?;
     carrier.append_extension2(extension)?;
-    let names = carrier.build().subject_alt_names().ok_or_else(|| misuse("its alternative names can't be read"))?;
+    let names =
+        carrier.build().subject_alt_names().ok_or_else(|| misuse("its alternative names can't be read"))?;
     names.iter().map(|name| crate::tls::alt_name(name).map_err(|reason| misuse(&reason))).collect()
 }
 

@@ -42,10 +42,14 @@ pub enum Flaw {
     #[error("a certificate in it is damaged")]
     Damaged,
     /// There is no key in it.
-    #[error("holds no private key in PEM form, but {0}; write it as PKCS#8: openssl pkcs8 -topk8 -nocrypt -in FILE")]
+    #[error(
+        "holds no private key in PEM form, but {0}; write it as PKCS#8: openssl pkcs8 -topk8 -nocrypt -in FILE"
+    )]
     NoKey(&'static str),
     /// The key needs a passphrase.
-    #[error("the private key is encrypted; decrypt it (openssl pkcs8 -in FILE -out NEW.key) and protect the file")]
+    #[error(
+        "the private key is encrypted; decrypt it (openssl pkcs8 -in FILE -out NEW.key) and protect the file"
+    )]
     Encrypted,
     /// Something begins like a key.
     #[error("the private key in it is damaged, or of a kind that OpenSSL doesn't know")]
@@ -166,7 +170,8 @@ pub(crate) fn read_key(path: &Path, passphrase: Option<&[u8]>) -> Result<PKey<Pr
         let what = other.unwrap_or(if is_der { "a key in DER form" } else { "something else" });
         return Err(Flaw::NoKey(what).of(path));
     }
-    let is_encrypted = text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED");
+    let is_encrypted =
+        text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED");
     let key = match passphrase {
         Some(passphrase) if is_encrypted => PKey::private_key_from_pem_passphrase(&bytes, passphrase),
         _ if is_encrypted => return Err(Flaw::Encrypted.of(path)),

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn names_that_can_be_are_taken_and_others_refused() {
-        for good in ["gw-1", "GW.plant.example", "*.plant.example", "192.0.2.1", "2001:db8::1", "a_b.example"] {
+        for good in ["gw-1", "GW.plant.example", "*.plant.example", "192.0.2.1", "2001:db8::1", "a_b.example"]
+        {
             assert!(good.parse::<AltName>().is_ok(), "{good}");
         }
         for bad in ["", "a..b", "-a", "a-", "a b", "*", "a.*.b", "1.2.3", "a/b", "DNS:a", "a,b", "ä"] {

@@ -158,7 +158,9 @@ fn configured(
     builder.set_min_proto_version(Some(settings.min_version.openssl()))?;
     let suites = suites::lists(&settings.cipher_suites);
     builder.set_ciphersuites(&suites.tls13)?;
-    builder.set_cipher_list(&suites.tls12)?;
+    if !suites.tls12.is_empty() {
+        builder.set_cipher_list(&suites.tls12)?;
+    }
     builder.set_groups_list(GROUPS)?;
     builder.set_options(
         SslOptions::NO_RENEGOTIATION | SslOptions::NO_COMPRESSION | SslOptions::CIPHER_SERVER_PREFERENCE,
