@@ -186,6 +186,7 @@ mod tests {
             body_time: Duration::from_secs(1),
             answer_time: Duration::from_millis(50),
             discovery_time: Duration::from_secs(1),
+            identity: None,
         };
         let app = App::new()
             .app_data(Data::new(bounds))

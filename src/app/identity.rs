@@ -45,7 +45,7 @@ pub(super) fn reload(identity: Option<&ServerIdentity>) {
             tracing::info!(fingerprint, %not_after, "another certificate is shown from now on");
         }
         Ok(false) => {
-            tracing::info!("the certificate is the same; authorities and revocation lists were read again")
+            tracing::info!("the certificate is the same; authorities and revocation lists were read again");
         }
         Err(error) => tracing::error!("HTTPS goes on with what it has: {error}"),
     }

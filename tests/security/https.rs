@@ -315,6 +315,11 @@ fn a_development_certificate_is_made_once_and_only_when_asked_for() {
     }
     let mut health = Process::bifrost(&["health", "--url", &url, "--ca", root]);
     assert_eq!((health.wait().code(), health.stdout()), (Some(0), vec!["ready".to_owned()]));
+    // The port is chosen by the system here: the environment says which it is.
+    let environment = [("BIFROST_GATEWAY__PORT", port.as_str())];
+    let mut health =
+        Process::bifrost_in(&environment, &["health", "--config", site.config().to_str().unwrap()]);
+    assert_eq!((health.wait().code(), health.stdout()), (Some(0), vec!["ready".to_owned()]));
     let mut distrustful = Process::bifrost(&["health", "--url", &url]);
     assert_eq!(distrustful.wait().code(), Some(1));
     // What was installed holds when the configuration is read again.

@@ -37,13 +37,13 @@ fn extension(oid: &str, value: &[u8]) -> Result<X509Extension, ErrorStack> {
     )
 }
 
-/// A role, as UTF8String.
+/// A role, as `UTF8String`.
 pub(super) fn role(role: &str) -> Result<X509Extension, PkiError> {
     let value = Utf8StringRef::new(role).and_then(|text| text.to_der()).map_err(refused)?;
     Ok(extension(MODBUS_ROLE, &value)?)
 }
 
-/// The role in an extension's value; nothing that isn't a UTF8String is one.
+/// The role in an extension's value; nothing that isn't a `UTF8String` is one.
 pub(super) fn role_of(value: &[u8]) -> Option<String> {
     Utf8StringRef::from_der(value).ok().map(|text| text.as_str().to_owned())
 }

@@ -55,6 +55,7 @@ impl Profile {
     }
 
     /// Who signs it; the root signs itself.
+    #[must_use]
     pub const fn issuer(self) -> Self {
         match self {
             Self::Root | Self::GatewayCa | Self::DeviceCa => Self::Root,
@@ -89,25 +90,22 @@ impl Profile {
     pub(super) fn extensions(self) -> Result<Vec<X509Extension>, ErrorStack> {
         let mut basic = BasicConstraints::new();
         let mut usage = KeyUsage::new();
-        basic.critical();
-        usage.critical();
-        match self {
-            Self::Root => drop((basic.ca().pathlen(1), usage.key_cert_sign().crl_sign())),
-            Self::GatewayCa | Self::DeviceCa => {
-                drop((basic.ca().pathlen(0), usage.key_cert_sign().crl_sign()));
-            }
-            Self::Server | Self::Client | Self::Device | Self::Signing => drop(usage.digital_signature()),
-        }
-        let mut extensions = vec![basic.build()?, usage.build()?];
+        let (basic, usage) = (basic.critical(), usage.critical());
+        let (basic, usage) = match self {
+            Self::Root => (basic.ca().pathlen(1), usage.key_cert_sign().crl_sign()),
+            Self::GatewayCa | Self::DeviceCa => (basic.ca().pathlen(0), usage.key_cert_sign().crl_sign()),
+            Self::Server | Self::Client | Self::Device | Self::Signing => (basic, usage.digital_signature()),
+        };
         let mut extended = ExtendedKeyUsage::new();
-        match self {
-            Self::Root | Self::GatewayCa | Self::DeviceCa => return Ok(extensions),
-            Self::Server => drop(extended.server_auth()),
-            Self::Client => drop(extended.client_auth()),
-            Self::Device => drop(extended.server_auth().client_auth()),
-            Self::Signing => drop(extended.code_signing()),
-        }
-        extensions.push(extended.build()?);
+        let extended = match self {
+            Self::Root | Self::GatewayCa | Self::DeviceCa => None,
+            Self::Server => Some(extended.server_auth()),
+            Self::Client => Some(extended.client_auth()),
+            Self::Device => Some(extended.server_auth().client_auth()),
+            Self::Signing => Some(extended.code_signing()),
+        };
+        let mut extensions = vec![basic.build()?, usage.build()?];
+        extensions.extend(extended.map(|extended| extended.build()).transpose()?);
         Ok(extensions)
     }
 }

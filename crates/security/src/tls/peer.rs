@@ -1,5 +1,7 @@
 //! Who is at the other end, by its certificate.
 
+use std::fmt::Write as _;
+
 use openssl::{error::ErrorStack, hash::MessageDigest, nid::Nid, x509::X509Ref};
 
 /// A certificate that was shown and verified.
@@ -20,8 +22,16 @@ impl Peer {
         let digest = certificate.digest(MessageDigest::sha256())?;
         Ok(Self {
             common_name: name.and_then(|name| name.data().to_string().ok()),
-            fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: hexadecimal(&digest),
             serial: certificate.serial_number().to_bn()?.to_hex_str()?.to_lowercase(),
         })
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
