@@ -110,6 +110,35 @@ fn a_session_is_resumed() {
     assert!(told.contains("Reused, TLSv1.3"), "{told}");
 }
 
+#[test]
+fn the_live_feed_is_served_over_tls_too() {
+    let authority = authority();
+    let served = authority.serve(&json!({}));
+    let mut builder = openssl::ssl::SslConnector::builder(openssl::ssl::SslMethod::tls()).unwrap();
+    builder.set_ca_file(authority.path("root.pem")).unwrap();
+    let stream = TcpStream::connect(served.address()).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let stream = builder.build().connect("localhost", stream).unwrap();
+    let (mut feed, answer) = tungstenite::client("wss://localhost/ws", stream).unwrap();
+    assert_eq!(answer.status().as_u16(), 101);
+    feed.send(tungstenite::Message::text(r#"{"type":"subscribe","topics":["nothing"]}"#)).unwrap();
+    let told = feed.read().unwrap().into_text().unwrap();
+    assert!(told.contains("error"), "{told}");
+}
+
+#[test]
+fn other_machines_may_reach_it_where_bind_says_so() {
+    let authority = authority();
+    let mut sections = authority.sections(&json!({}));
+    sections["gateway"]["bind"] = json!("0.0.0.0");
+    let gateway = Site::with(&sections, &json!([])).start();
+    let port = gateway.url.rsplit_once(':').unwrap().1;
+    // Another address than the one that is always there.
+    let url = format!("https://localhost:{port}/health");
+    let answer = authority.curl(&url, &["--resolve", &format!("localhost:{port}:127.0.0.2")]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+}
+
 /// Whether a client with this certificate gets an answer.
 fn comes_in(authority: &Authority, served: &Served, client: Option<&str>) -> bool {
     let files = client.map(|name| {

@@ -49,7 +49,7 @@ impl Trust {
         for authority in &self.authorities {
             builder.add_cert(authority.clone())?;
         }
-        let mut flags = X509VerifyFlags::X509_STRICT;
+        let mut flags = X509VerifyFlags::empty();
         if let Some(lists) = &self.lists {
             flags |= X509VerifyFlags::CRL_CHECK;
             if lists.covers_roots {
