@@ -23,7 +23,7 @@ mod tests {
     use std::{
         io::{Read as _, Write as _},
         net::{SocketAddr, TcpListener, TcpStream},
-        path::PathBuf,
+        path::{Path, PathBuf},
     };
 
     use actix_web::{App, HttpRequest, HttpServer, web};
@@ -40,9 +40,9 @@ mod tests {
         peer.and_then(|peer| peer.common_name.clone()).unwrap_or_else(|| "nobody".to_owned())
     }
 
-    fn folder(path: PathBuf) -> Folder {
+    fn folder(path: &Path) -> Folder {
         let setup = Setup { name: "Test".to_owned(), algorithm: KeyAlgorithm::P256, passphrase: None };
-        let mut folder = Folder::create(&path, &setup).unwrap();
+        let mut folder = Folder::create(path, &setup).unwrap();
         for (profile, name) in [(Profile::Server, "localhost"), (Profile::Client, "alice")] {
             let (subject, algorithm) = (Subject::named(name), KeyAlgorithm::P256);
             let order = Order { profile, subject, days: None, algorithm, name: None };
@@ -70,7 +70,7 @@ mod tests {
     #[actix_web::test]
     async fn handlers_know_who_showed_a_certificate() {
         let temporary = tempfile::tempdir().unwrap();
-        let folder = folder(temporary.path().join("pki"));
+        let folder = folder(&temporary.path().join("pki"));
         let root = folder.certificate_file(Profile::Root);
         let identity = ServerIdentity::load(ServerSettings {
             certificate: folder.issued_file("localhost"),
