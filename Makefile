@@ -33,8 +33,7 @@ check: ## Format, lints, documentation, dependencies
 	@scripts/deny.sh
 
 load: test-tools ## Measure: one table and JSON; ARGS go to bifrost-loadtest
-	cargo build --locked --release --workspace
-	cargo build --locked --release -p bifrost-actors --example sequential
+	cargo build --locked --release --workspace --bins --example sequential
 	cargo run --locked --release -p bifrost-loadtest -- $(ARGS)
 
 image: ## Build the container image; ENGINE=podman or docker, IMAGE names it

@@ -7,7 +7,7 @@ use bifrost_actors::dead_letters::{
 };
 
 use super::{
-    dto::{LetterDeletion, LetterList, LetterQuery, LetterReplayed, LetterRow, LettersDeleted},
+    dto_brokers::{LetterDeletion, LetterList, LetterQuery, LetterReplayed, LetterRow, LettersDeleted},
     endpoint::Endpoint,
     error::{Kind, Problem},
     paging::{Page, cursor},

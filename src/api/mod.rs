@@ -11,6 +11,7 @@ mod control;
 mod devices;
 pub mod discover;
 pub mod dto;
+pub mod dto_brokers;
 mod endpoint;
 mod error;
 mod events;

@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Json};
 
-use super::{dto::SpoolList, endpoint::Endpoint, state::ApiState};
+use super::{dto_brokers::SpoolList, endpoint::Endpoint, state::ApiState};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint::at("/api/spool").get(list)]

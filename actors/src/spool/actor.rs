@@ -16,6 +16,7 @@ use super::{
     age::Age,
     descriptions::{Descriptions, Gone},
     disk::Disk,
+    disk_state::DiskState,
     flow::{Budget, Flow},
     gaps::Gaps,
     losses::Losses,
@@ -23,7 +24,6 @@ use super::{
     outbox::{Outbox, Waiting, Window, is_kept},
     settings::{Mode, SpoolSettings},
     store::{Dropped, Pending, SetAside, StoreSettings},
-    writer::DiskState,
 };
 use crate::{
     broker::{Attach, Deliver, Detach, Encoder, Outgoing, SpoolPorts},

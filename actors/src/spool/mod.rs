@@ -8,6 +8,7 @@ mod age;
 mod answers;
 mod descriptions;
 mod disk;
+mod disk_state;
 mod farewell;
 mod flow;
 mod gaps;
