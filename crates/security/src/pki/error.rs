@@ -6,7 +6,7 @@ use openssl::error::ErrorStack;
 use thiserror::Error;
 
 use super::profile::Profile;
-use crate::tls::FileError;
+use crate::tls::PemError;
 
 /// Why something wasn't done. Nothing was changed then, but where it is said.
 #[derive(Debug, Error)]
@@ -21,7 +21,7 @@ pub enum PkiError {
     },
     /// A certificate or key in a file is no good.
     #[error(transparent)]
-    Content(#[from] FileError),
+    Content(#[from] PemError),
     /// There is no authority in the folder.
     #[error("{folder} holds no certificate authority; make one: bifrost pki init --dir {folder}", folder = .0.display())]
     NoAuthority(PathBuf),

@@ -14,7 +14,7 @@ use openssl::{
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::PkiError;
-use crate::tls::{FileError, Flaw, read_key};
+use crate::tls::{Flaw, PemError, read_key};
 
 /// Shorter ones are found by trying.
 const SHORTEST: usize = 12;
@@ -59,10 +59,10 @@ pub struct KeySource {
 /// Reads a key, encrypted or not.
 pub(super) fn read(path: &Path, passphrase: Option<&Passphrase>) -> Result<PKey<Private>, PkiError> {
     match read_key(path, passphrase.map(Passphrase::bytes)) {
-        Err(FileError { flaw: Flaw::Encrypted, .. }) if passphrase.is_some() => {
+        Err(PemError { flaw: Flaw::Encrypted, .. }) if passphrase.is_some() => {
             Err(PkiError::WrongPassphrase(path.to_path_buf()))
         }
-        Err(FileError { flaw: Flaw::Encrypted, .. }) => Err(PkiError::PassphraseNeeded(path.to_path_buf())),
+        Err(PemError { flaw: Flaw::Encrypted, .. }) => Err(PkiError::PassphraseNeeded(path.to_path_buf())),
         read => Ok(read?),
     }
 }

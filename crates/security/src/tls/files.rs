@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 /// A file that can't be used.
 #[derive(Debug, Error)]
 #[error("{}: {flaw}", .path.display())]
-pub struct FileError {
+pub struct PemError {
     /// Which.
     pub path: PathBuf,
     /// Why.
@@ -87,8 +87,8 @@ pub enum Flaw {
 
 impl Flaw {
     /// In this file.
-    pub(crate) fn of(self, path: &Path) -> FileError {
-        FileError { path: path.to_path_buf(), flaw: self }
+    pub(crate) fn of(self, path: &Path) -> PemError {
+        PemError { path: path.to_path_buf(), flaw: self }
     }
 }
 
@@ -109,7 +109,7 @@ impl std::fmt::Debug for Credentials {
 
 impl Credentials {
     /// Reads both, and checks that they belong together and are valid today.
-    pub fn load(certificates: &Path, key: &Path) -> Result<Self, FileError> {
+    pub fn load(certificates: &Path, key: &Path) -> Result<Self, PemError> {
         let chain = read_certificates(certificates)?;
         let own = read_key(key, None)?;
         let is_pair = |own: &PKeyRef<Private>| Ok(chain[0].public_key()?.public_eq(own));
@@ -140,7 +140,7 @@ fn check_time(certificate: &X509Ref) -> Result<(), Flaw> {
 }
 
 /// All certificates of a PEM file, at least one, in its order.
-pub fn read_certificates(path: &Path) -> Result<Vec<X509>, FileError> {
+pub fn read_certificates(path: &Path) -> Result<Vec<X509>, PemError> {
     let bytes = fs::read(path).map_err(|error| Flaw::Unreadable(error).of(path))?;
     match X509::stack_from_pem(&bytes) {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -160,7 +160,7 @@ const OTHERS: [(&str, &str); 5] = [
 ];
 
 /// The private key of a PEM file. Never asks anybody for a passphrase.
-pub(crate) fn read_key(path: &Path, passphrase: Option<&[u8]>) -> Result<PKey<Private>, FileError> {
+pub(crate) fn read_key(path: &Path, passphrase: Option<&[u8]>) -> Result<PKey<Private>, PemError> {
     let bytes = fs::read(path).map_err(|error| Flaw::Unreadable(error).of(path))?;
     let bytes = Zeroizing::new(bytes);
     let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());

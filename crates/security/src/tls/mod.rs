@@ -10,7 +10,7 @@ mod suites;
 mod tests;
 mod trust;
 
-pub use files::{Credentials, FileError, Flaw, read_certificates};
+pub use files::{Credentials, Flaw, PemError, read_certificates};
 pub use name::AltName;
 pub use peer::Peer;
 pub use server::ServerIdentity;

@@ -18,7 +18,7 @@ use openssl::{
 };
 
 use super::{
-    files::{Credentials, FileError, timestamp},
+    files::{Credentials, PemError, timestamp},
     name::{self, AltName},
     peer::Peer,
     settings::{ClientAuth, ServerError, ServerSettings},
@@ -118,7 +118,7 @@ impl ServerIdentity {
     }
 }
 
-fn read(settings: &ServerSettings) -> Result<Credentials, FileError> {
+fn read(settings: &ServerSettings) -> Result<Credentials, PemError> {
     let credentials = Credentials::load(&settings.certificate, &settings.key)?;
     if let Some(authorities) = &settings.authorities {
         Trust::load(authorities, None)?.check(&credentials.chain, &settings.certificate)?;

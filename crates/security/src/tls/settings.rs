@@ -6,7 +6,7 @@ use openssl::{error::ErrorStack, ssl::SslVersion};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::files::FileError;
+use super::files::PemError;
 
 /// A version of TLS. Older ones are no choice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct ServerSettings {
 pub enum ServerError {
     /// A file is no good.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] PemError),
     /// Suites that don't go together.
     #[error("the cipher suites {0}")]
     Suites(String),

@@ -16,7 +16,7 @@ use openssl::{
     },
 };
 
-use super::files::{FileError, Flaw, read_certificates};
+use super::files::{Flaw, PemError, read_certificates};
 
 /// Authorities, and revocation lists where there are any.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ struct Lists {
 
 impl Trust {
     /// Reads both, and checks that lists of these authorities are really theirs.
-    pub fn load(authorities: &Path, lists: Option<&Path>) -> Result<Self, FileError> {
+    pub fn load(authorities: &Path, lists: Option<&Path>) -> Result<Self, PemError> {
         let file = authorities.to_path_buf();
         let authorities = read_certificates(authorities)?;
         let lists = lists.map(|path| read_lists(path, &authorities)).transpose()?;
@@ -72,7 +72,7 @@ impl Trust {
     }
 
     /// Checks a chain, the certificate in question first.
-    pub(crate) fn check(&self, chain: &[X509], path: &Path) -> Result<(), FileError> {
+    pub(crate) fn check(&self, chain: &[X509], path: &Path) -> Result<(), PemError> {
         let verdict = self.verdict(chain).map_err(|error| Flaw::from(error).of(path))?;
         let untrusted = |reason| Flaw::Untrusted { authorities: self.file.clone(), reason }.of(path);
         verdict.map_or(Ok(()), |reason| Err(untrusted(reason)))
@@ -105,7 +105,7 @@ impl Trust {
     }
 }
 
-fn read_lists(path: &Path, authorities: &[X509]) -> Result<Lists, FileError> {
+fn read_lists(path: &Path, authorities: &[X509]) -> Result<Lists, PemError> {
     let content = fs::read(path).map_err(|error| Flaw::Unreadable(error).of(path))?;
     let lists = parse_lists(&content);
     if lists.is_empty() {
