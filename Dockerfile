@@ -40,6 +40,6 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 # One heap for all threads: see docs/decisions/0003-one-heap.md.
 ENV MALLOC_ARENA_MAX=1
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["bifrost", "health"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["bifrost", "health", "--config", "/etc/bifrost/gateway.yaml"]
 ENTRYPOINT ["bifrost"]
 CMD ["run", "--config", "/etc/bifrost/gateway.yaml"]

@@ -112,6 +112,9 @@ need_to_test() {
     need nats-server "NATS with JetStream, as Debian has it; a newer one comes with the Python packages" have_server nats-server
     need libfaketime "clocks that jump" have_faketime
     need openssl "certificates for the tests" have openssl
+    need curl "an HTTPS client" have curl
+    need sslscan "looks for weaknesses of TLS servers" have sslscan
+    need testssl.sh "the same" have testssl
     need python3-venv "virtual environment for the Python test servers" python3 -c 'import ensurepip, venv'
 }
 

@@ -1,8 +1,8 @@
 //! Whom a request is for, and whose page asks.
 //!
-//! Until there is an identity, everybody who reaches the port may do everything. Only loopback is served, so
-//! what is left is a page in a browser of this machine: its own requests carry a foreign `Origin`, and after
-//! DNS rebinding a foreign `Host`. Both are refused.
+//! A page in somebody's browser must not reach the gateway on their behalf: its own requests carry a foreign
+//! `Origin`, and after DNS rebinding a foreign `Host`. Both are refused. Plain HTTP knows this machine's own
+//! names alone; over HTTPS those of the certificate are as good, and so are addresses, which nobody can rebind.
 
 use std::net::IpAddr;
 
@@ -14,19 +14,23 @@ use actix_web::{
         uri::Authority,
     },
 };
+use bifrost_security::tls::ServerIdentity;
 
 use super::error::{Kind, Problem};
 
 /// Refuses what isn't for this machine by name, or comes from another site's page.
-pub(super) fn check(head: &RequestHead) -> Result<(), Problem> {
+pub(super) fn check(head: &RequestHead, identity: Option<&ServerIdentity>) -> Result<(), Problem> {
     let Some(host) = text(head, &header::HOST) else {
         return Err(Problem::new(Kind::MissingHost, "send the header host, such as host: localhost"));
     };
     let asked_for = head.uri.authority().map_or(host, Authority::as_str);
     for name in [host, asked_for] {
-        if !is_loopback(name) {
-            let detail = format!("{name:?} isn't this machine; use localhost, 127.0.0.1 or [::1]");
-            return Err(Problem::new(Kind::ForeignHost, detail));
+        if !is_meant(name, identity) {
+            let known = match identity {
+                Some(_) => "an address, or a name in the gateway's certificate",
+                None => "localhost, 127.0.0.1 or [::1]",
+            };
+            return Err(Problem::new(Kind::ForeignHost, format!("{name:?} isn't this machine; use {known}")));
         }
     }
     match head.headers().get(header::ORIGIN).map(|_| text(head, &header::ORIGIN).unwrap_or_default()) {
@@ -42,7 +46,7 @@ fn text<'a>(head: &'a RequestHead, name: &HeaderName) -> Option<&'a str> {
     head.headers().get(name)?.to_str().ok()
 }
 
-fn is_loopback(host: &str) -> bool {
+fn is_meant(host: &str, identity: Option<&ServerIdentity>) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     if authority.as_str().contains('@') {
         return false;
@@ -50,10 +54,11 @@ fn is_loopback(host: &str) -> bool {
     let name = authority.host();
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
-        return address.to_canonical().is_loopback();
+        return identity.is_some() || address.to_canonical().is_loopback();
     }
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost")
+    let is_local = name == "localhost" || name.ends_with(".localhost");
+    is_local || identity.is_some_and(|identity| identity.answers_to(&name))
 }
 
 fn is_own(origin: &str, host: &str) -> bool {
@@ -73,7 +78,7 @@ mod tests {
         for header in headers {
             request = request.insert_header(*header);
         }
-        check(request.to_srv_request().head()).map_err(|problem| problem.type_uri.clone())
+        check(request.to_srv_request().head(), None).map_err(|problem| problem.type_uri.clone())
     }
 
     #[test]

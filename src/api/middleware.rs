@@ -111,7 +111,7 @@ async fn answer<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Problem> {
-    hosts::check(request.head())?;
+    hosts::check(request.head(), bounds.identity.as_ref())?;
     let limit = bounds.answer_time(request.path());
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
     match tokio::time::timeout(limit, answer).await {
@@ -186,6 +186,7 @@ mod tests {
             body_time: Duration::from_secs(1),
             answer_time: Duration::from_millis(50),
             discovery_time: Duration::from_secs(1),
+            identity: None,
         };
         let app = App::new()
             .app_data(Data::new(bounds))

@@ -25,6 +25,7 @@ mod middleware;
 mod openapi;
 mod paging;
 mod path;
+mod peer;
 mod query;
 mod readiness;
 pub mod schemas;
@@ -78,12 +79,14 @@ pub fn routes() -> Vec<(Method, &'static str)> {
     endpoints().iter().flat_map(|endpoint| endpoint.documented().to_vec()).collect()
 }
 
-/// Serves HTTP on a bound listener; must run inside an actix system. Ends when its handle is told to stop.
+/// Serves HTTP, or HTTPS where the state has an identity, on a bound listener; must run inside an actix system.
+/// Ends when its handle is told to stop.
 ///
 /// # Errors
-/// When the listener can't be taken over.
+/// When the listener can't be taken over, or the identity can't be used.
 pub fn serve(listener: TcpListener, state: ApiState) -> io::Result<Server> {
     let settings = state.settings().clone();
+    let identity = state.identity().cloned();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(Data::new(state.bounds()))
@@ -98,8 +101,16 @@ pub fn serve(listener: TcpListener, state: ApiState) -> io::Result<Server> {
         .max_connections(settings.max_connections)
         .keep_alive(keep_alive)
         .client_request_timeout(settings.client_request_timeout)
+        .tls_handshake_timeout(settings.handshake_timeout)
+        .on_connect(peer::introduce)
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
-        .disable_signals()
-        .listen(listener)?;
+        .disable_signals();
+    let server = match identity {
+        Some(identity) => {
+            let acceptor = identity.acceptor().map_err(io::Error::other)?;
+            server.listen_openssl(listener, acceptor)?
+        }
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }

@@ -29,6 +29,9 @@ pub struct ApiSettings {
     /// How long an answer may take to be made. `gateway.performance.write_timeout`.
     #[serde(skip)]
     pub request_timeout: Duration,
+    /// How long a TLS handshake may take. `gateway.performance.handshake_timeout`.
+    #[serde(skip)]
+    pub handshake_timeout: Duration,
     /// How long a device's actor may take to describe its device before the device counts as offline.
     #[serde(with = "humantime_serde")]
     pub observe_timeout: Duration,
@@ -51,6 +54,7 @@ impl Default for ApiSettings {
             keep_alive: Duration::from_secs(30),
             client_request_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(5),
             observe_timeout: Duration::from_millis(500),
             shutdown_timeout: Duration::from_secs(5),
             page_limit_default: 100,

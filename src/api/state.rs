@@ -11,6 +11,7 @@ use bifrost_actors::{
     plc::DevicePorts,
     router::RouterPorts,
 };
+use bifrost_security::tls::ServerIdentity;
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{
@@ -29,6 +30,8 @@ pub struct ApiState {
     readiness: Readiness,
     settings: Arc<ApiSettings>,
     discovery: Arc<DiscoverySettings>,
+    /// What HTTPS shows; none: plain HTTP.
+    identity: Option<ServerIdentity>,
     /// One change of the configuration at a time: who looks and then changes must not be overtaken.
     pub(super) changing: Arc<Mutex<()>>,
     /// One discovery at a time: two would share neither their bounds nor the network's patience.
@@ -60,10 +63,22 @@ impl ApiState {
             websocket_places: Arc::new(Semaphore::new(settings.websocket_max_clients)),
             settings: Arc::new(settings),
             discovery: Arc::new(discovery),
+            identity: None,
             changing: Arc::default(),
             discovering: Arc::default(),
             started: Instant::now(),
         }
+    }
+
+    /// Served over HTTPS, with this certificate.
+    #[must_use]
+    pub fn over_tls(mut self, identity: ServerIdentity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    pub(super) fn identity(&self) -> Option<&ServerIdentity> {
+        self.identity.as_ref()
     }
 
     pub(super) fn gateway(&self) -> &Gateway {
@@ -107,6 +122,7 @@ impl ApiState {
             body_time: self.settings.client_request_timeout,
             answer_time: self.settings.request_timeout,
             discovery_time: self.settings.request_timeout + self.discovery.deadline,
+            identity: self.identity.clone(),
         }
     }
 }
@@ -122,6 +138,8 @@ pub(super) struct Bounds {
     pub(super) answer_time: Duration,
     /// … and that of discovery, which keeps a deadline of its own.
     pub(super) discovery_time: Duration,
+    /// Who this is, over HTTPS.
+    pub(super) identity: Option<ServerIdentity>,
 }
 
 impl Bounds {

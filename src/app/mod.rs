@@ -3,6 +3,8 @@
 //! The only part that knows everything; it decides nothing that one of its parts could decide.
 
 mod control;
+pub mod development;
+mod identity;
 pub mod logging;
 pub mod signals;
 
@@ -13,6 +15,7 @@ use bifrost_actors::{
     gateway::{ApplyError, Gateway, GatewaySettings, StartError},
     supervision::Arbiters,
 };
+use bifrost_security::tls::{ServerError, ServerIdentity};
 use thiserror::Error;
 
 use self::{
@@ -35,6 +38,16 @@ pub enum AppError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// HTTPS has nothing to show.
+    #[error(
+        "HTTPS needs a certificate, and security.certificates names none: make one (bifrost pki init, bifrost pki \
+         issue server NAME) or take your own, and name it in cert_file and key_file; or, to try things out, start \
+         with --development-certificate"
+    )]
+    NoCertificate,
+    /// HTTPS can't be served with what the configuration names.
+    #[error("HTTPS can't be served: {0}")]
+    Tls(#[from] ServerError),
     /// The operating system lets no signals through.
     #[error("can't listen for signals: {0}")]
     Signals(std::io::Error),
@@ -60,6 +73,7 @@ pub struct App {
     server: ServerHandle,
     signals: Signals,
     url: String,
+    identity: Option<ServerIdentity>,
 }
 
 impl App {
@@ -67,8 +81,10 @@ impl App {
     /// `options` say where the configuration came from, so that it can be read again.
     pub async fn build(mut config: Config, options: LoadOptions) -> Result<Self, AppError> {
         let signals = Signals::listen().map_err(AppError::Signals)?;
+        let identity = identity::of(&config)?;
         let listener = bind(&config)?;
-        let url = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        let url = listener.local_addr().map(|address| format!("{scheme}://{address}")).unwrap_or_default();
         let gateway = Gateway::start(settings(&config), arbiters(&config)).await?;
         let devices = std::mem::take(&mut config.devices);
         let control = Arc::new(Control::new(gateway.clone(), config.clone(), options)?);
@@ -81,11 +97,15 @@ impl App {
             api_settings(&config),
             config.discovery.clone(),
         );
+        let state = match &identity {
+            Some(identity) => state.over_tls(identity.clone()),
+            None => state,
+        };
         let listen = |source| AppError::Listen { address: url.clone(), source };
         let server = api::serve(listener, state).map_err(listen)?;
         let handle = server.handle();
         actix_rt::spawn(server);
-        let app = Self { config, gateway, control, server: handle, signals, url };
+        let app = Self { config, gateway, control, server: handle, signals, url, identity };
         app.control.apply(devices).await?;
         readiness.done("configuration");
         app.say_hello();
@@ -104,12 +124,12 @@ impl App {
             data_dir = %gateway.data_dir.display(),
             "gateway runs"
         );
-        if gateway.insecure_http != Some(true) {
-            tracing::warn!(
-                "HTTP is not encrypted: this version serves plain HTTP on loopback only; \
-                 set gateway.insecure_http: true to say that you know"
-            );
-        }
+        identity::say(self.identity.as_ref());
+    }
+
+    /// What HTTPS shows.
+    pub fn identity(&self) -> Option<&ServerIdentity> {
+        self.identity.as_ref()
     }
 
     /// Where it listens.
@@ -129,7 +149,10 @@ impl App {
                 told = self.signals.next() => match told {
                     Told::Stop => break false,
                     // Beside: a reload that takes long mustn't hold up a stop.
-                    Told::Reload => drop(actix_rt::spawn(Arc::clone(&self.control).reload_and_log())),
+                    Told::Reload => {
+                        identity::reload(self.identity.as_ref());
+                        drop(actix_rt::spawn(Arc::clone(&self.control).reload_and_log()));
+                    }
                 },
                 reason = self.gateway.failed() => {
                     tracing::error!(reason, "the gateway can't go on; drains and ends for its manager to restart");
@@ -206,6 +229,7 @@ fn api_settings(config: &Config) -> ApiSettings {
         max_connections: performance.max_connections,
         client_request_timeout: performance.read_timeout,
         request_timeout: performance.write_timeout,
+        handshake_timeout: performance.handshake_timeout,
         ..config.api.clone()
     }
 }

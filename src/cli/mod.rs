@@ -6,6 +6,7 @@
 pub mod check;
 pub mod demo;
 pub mod health;
+pub mod pki;
 pub mod run;
 pub mod simulate;
 
@@ -31,6 +32,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Run simulated PLCs alone
     Simulate(simulate::SimulateArgs),
+    /// Keep certificate authorities, and the certificates they issue
+    Pki(pki::PkiArgs),
     /// Ask a running gateway whether it is ready
     Health(health::HealthArgs),
 }
@@ -43,6 +46,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Simulate(args) => simulate::run(&args),
+            Command::Pki(args) => pki::run(&args),
             Command::Health(args) => health::run(&args),
         }
     }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use crate::{
-    app::{self, App, logging},
+    app::{self, App, development, logging},
     config::{Config, LoadOptions},
 };
 
@@ -24,6 +24,9 @@ pub struct RunArgs {
     /// Instead of `gateway.data_dir`
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Serve HTTPS with a certificate that is made in the data directory; to try things out
+    #[arg(long)]
+    pub development_certificate: bool,
 }
 
 impl RunArgs {
@@ -42,8 +45,8 @@ impl RunArgs {
 /// Runs until told to stop: exit 0 when everything was drained.
 pub fn run(args: &RunArgs) -> ExitCode {
     app::share_one_heap();
-    let options = args.load_options();
-    let config = match Config::load(&options) {
+    let mut options = args.load_options();
+    let mut config = match Config::load(&options) {
         Ok(config) => config,
         Err(problems) => {
             super::tell_problems(&problems);
@@ -56,6 +59,19 @@ pub fn run(args: &RunArgs) -> ExitCode {
     };
     logging::start(&config.logging);
     app::open_files();
+    if args.development_certificate {
+        if config.gateway.insecure_http || config.security.certificates.cert_file.is_some() {
+            return super::fail(
+                "--development-certificate is for a configuration that has neither security.certificates.cert_file \
+                 nor gateway.insecure_http; leave it out, or them",
+            );
+        }
+        if let Err(error) = development::install(&mut config, &mut options) {
+            return super::fail(format!("no development certificate can be made: {error}"));
+        }
+        let authority = development::authority_file(&config.gateway.data_dir);
+        tracing::warn!(ca_file = %authority.display(), "HTTPS shows a development certificate; clients must be told of its authority");
+    }
     actix::System::new().block_on(async {
         match App::build(config, options).await {
             Ok(app) => app.run_until_told().await,

@@ -21,7 +21,9 @@ mod tests;
 mod unavailable;
 
 use bifrost_actors::{gateway::LimitSettings, plc::DeviceSettings, supervision::SupervisionSettings};
-use bifrost_security::tls::{ClientError, FileError};
+use bifrost_security::tls::{
+    ClientAuth, ClientError, FileError, ServerError, ServerIdentity, ServerSettings,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiSettings, DiscoverySettings};
@@ -64,7 +66,8 @@ impl Config {
         self.devices.iter().map(|device| device.tags.len()).sum()
     }
 
-    /// Files named by the configuration that connections to brokers and devices need and that can't be used.
+    /// Files named by the configuration that can't be used: those that connections to brokers and devices need,
+    /// and those of HTTPS.
     pub fn unreadable_files(&self) -> Vec<Problem> {
         let flaws = self.messaging.unreadable_files().into_iter();
         let of_brokers = flaws.map(|(key, problem)| Problem::of(format!("messaging.{key}"), problem));
@@ -77,7 +80,45 @@ impl Config {
             };
             Some(problem)
         });
-        of_brokers.chain(of_devices).collect()
+        of_brokers.chain(of_devices).chain(self.unusable_identity()).collect()
+    }
+
+    fn unusable_identity(&self) -> Option<Problem> {
+        let settings = self.server_tls()?;
+        let error = ServerIdentity::load(settings.clone()).err()?;
+        let key = match &error {
+            ServerError::File(error) if error.path == settings.key => "security.certificates.key_file",
+            ServerError::File(error) if error.path == settings.certificate => {
+                "security.certificates.cert_file"
+            }
+            ServerError::File(error) if self.gateway.tls.crl_file.as_ref() == Some(&error.path) => {
+                "gateway.tls.crl_file"
+            }
+            ServerError::File(error) if self.gateway.tls.client_ca_file.as_ref() == Some(&error.path) => {
+                "gateway.tls.client_ca_file"
+            }
+            ServerError::File(_) => "security.certificates.ca_file",
+            _ => "gateway.tls",
+        };
+        Some(Problem::of(key, error.to_string()))
+    }
+
+    /// What the HTTPS listener is told; nothing: plain HTTP is asked for, or no certificate is named.
+    pub fn server_tls(&self) -> Option<ServerSettings> {
+        let (certificates, tls) = (&self.security.certificates, &self.gateway.tls);
+        if self.gateway.insecure_http {
+            return None;
+        }
+        Some(ServerSettings {
+            certificate: certificates.cert_file.clone()?,
+            key: certificates.key_file.clone()?,
+            authorities: certificates.ca_file.clone(),
+            min_version: tls.min_version,
+            cipher_suites: tls.cipher_suites.clone(),
+            client_auth: tls.client_auth,
+            client_authorities: tls.client_ca_file.clone().or_else(|| certificates.ca_file.clone()),
+            revocation_lists: tls.crl_file.clone(),
+        })
     }
 
     /// Every value outside the devices that can't work.
@@ -97,7 +138,18 @@ impl Config {
         let problems = sections.into_iter().flat_map(|(section, flaws)| {
             flaws.into_iter().map(move |(key, problem)| Problem::of(format!("{section}.{key}"), problem))
         });
-        problems.collect()
+        problems.chain(self.nobody_to_trust()).collect()
+    }
+
+    /// Clients' certificates that nobody can check.
+    fn nobody_to_trust(&self) -> Option<Problem> {
+        let tls = &self.gateway.tls;
+        let has_none = tls.client_ca_file.is_none() && self.security.certificates.ca_file.is_none();
+        (tls.client_auth != ClientAuth::None && has_none).then(|| {
+            let reason = "is missing: client_auth asks for certificates, and nothing says which authority they must \
+                          come from; name its file here or in security.certificates.ca_file";
+            Problem::of("gateway.tls.client_ca_file", reason)
+        })
     }
 }
 

@@ -76,7 +76,7 @@ fn every_default_that_is_documented_is_the_real_one() {
     let mut documented = Config::load(&options).unwrap();
     let default = Config::default();
     documented.gateway.id = default.gateway.id.clone();
-    documented.gateway.insecure_http = None;
+    documented.gateway.tls = default.gateway.tls.clone();
     documented.security.certificates = super::CertificateSettings {
         ca_file: None,
         cert_file: None,

@@ -25,30 +25,10 @@ impl Config {
     /// gateway is told that it would do less than was asked of it. [`Config::load`] reports these too, unless
     /// only the syntax is asked about.
     pub fn unavailable(&self) -> Vec<Problem> {
-        let mut problems = self.exposed();
-        problems.extend(self.devices());
+        let mut problems = self.devices();
         problems.extend(self.security());
         problems.extend(self.messaging());
         problems.extend(self.industrial_security());
-        problems
-    }
-
-    /// Without accounts nobody but this machine may come in.
-    fn exposed(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if !self.gateway.bind.is_loopback() {
-            let reason = format!(
-                "{} can be reached from other machines, and this version has no accounts yet; write 127.0.0.1 \
-                 or ::1",
-                self.gateway.bind
-            );
-            problems.push(Problem::of("gateway.bind", reason));
-        }
-        if self.gateway.insecure_http == Some(false) {
-            let reason = "HTTPS is not part of this version, which serves plain HTTP on loopback; set it to \
-                          true or remove it";
-            problems.push(Problem::of("gateway.insecure_http", reason));
-        }
         problems
     }
 
@@ -71,9 +51,6 @@ impl Config {
         let keys = KeyManagementSettings::default();
         let rows = [
             ("encryption.enabled", security.encryption.enabled, OFF),
-            ("certificates.ca_file", security.certificates.ca_file.is_some(), REMOVE),
-            ("certificates.cert_file", security.certificates.cert_file.is_some(), REMOVE),
-            ("certificates.key_file", security.certificates.key_file.is_some(), REMOVE),
             ("certificates.auto_rotate", security.certificates.auto_rotate, OFF),
             (
                 "certificates.rotation_interval",

@@ -59,7 +59,7 @@ fn a_good_configuration_is_one_line_and_exit_0() {
 #[test]
 fn every_problem_is_a_line_on_stderr_and_exit_1() {
     let folder = tempfile::tempdir().unwrap();
-    let file = written(folder.path(), "gateway:\n  prot: 1\n  bind: 0.0.0.0\n");
+    let file = written(folder.path(), "gateway:\n  prot: 1\n  insecure_http: true\n  bind: 0.0.0.0\n");
     let output = check(&["--config", &file]);
     let lines = text(&output.stderr);
     assert_eq!((output.status.code(), lines.lines().count()), (Some(1), 2), "{lines}");

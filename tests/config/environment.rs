@@ -38,7 +38,7 @@ fn values_are_read_as_their_keys_need_them() {
     )
     .unwrap();
     assert_eq!(config.gateway.performance.read_timeout.as_secs(), 5);
-    assert_eq!(config.gateway.insecure_http, Some(true));
+    assert!(config.gateway.insecure_http);
     assert_eq!(config.discovery.allowed_ranges.len(), 2);
     assert_eq!(config.supervision.router.budget, 7);
 }

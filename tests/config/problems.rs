@@ -234,9 +234,6 @@ fn a_row_of_the_policy_table_may_change_one_key_alone() {
 #[test]
 fn what_this_version_cannot_do_is_refused_and_never_ignored() {
     for (text, key) in [
-        ("gateway: {bind: 0.0.0.0}", "gateway.bind: 0.0.0.0 can be reached from other machines"),
-        ("gateway: {bind: \"::\"}", "gateway.bind: "),
-        ("gateway: {insecure_http: false}", "gateway.insecure_http: HTTPS is not part of this version"),
         (
             "security: {encryption: {enabled: true}}",
             "security.encryption.enabled: is not part of this version",
@@ -261,6 +258,42 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
         let syntax_only = LoadOptions::text("gateway.yaml", text).syntax_only();
         let config = load_with(&syntax_only).unwrap_or_else(|found| panic!("{text}: {found:?}"));
         assert_eq!(config.unavailable().len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn plain_http_is_for_loopback_and_settings_of_https_that_would_do_nothing_are_refused() {
+    for (text, key) in [
+        (
+            "gateway: {insecure_http: true, bind: 0.0.0.0}",
+            "gateway.insecure_http: plain HTTP is for loopback only, and 0.0.0.0",
+        ),
+        ("gateway: {insecure_http: true, bind: \"::\"}", "gateway.insecure_http: "),
+        (
+            "gateway: {insecure_http: true, tls: {min_version: \"1.2\"}}",
+            "gateway.tls: does nothing for plain HTTP",
+        ),
+        ("gateway: {tls: {crl_file: /x}}", "gateway.tls.crl_file: is for clients' certificates"),
+        ("gateway: {tls: {client_ca_file: /x}}", "gateway.tls.client_ca_file: is for clients' certificates"),
+        ("gateway: {tls: {client_auth: required}}", "gateway.tls.client_ca_file: is missing"),
+        (
+            "gateway: {tls: {cipher_suites: [RC4-MD5]}}",
+            "gateway.tls.cipher_suites: \"RC4-MD5\" is unknown or weak",
+        ),
+        (
+            "gateway: {tls: {cipher_suites: [ECDHE-RSA-AES128-GCM-SHA256]}}",
+            "gateway.tls.cipher_suites: ECDHE-RSA-AES128-GCM-SHA256 is a suite of TLS 1.2",
+        ),
+        ("gateway: {tls: {min_version: \"1.1\"}}", "gateway.tls.min_version: "),
+    ] {
+        assert_problems(&problems(text), &[key]);
+    }
+    for good in [
+        "gateway: {bind: 0.0.0.0}",
+        "gateway: {bind: \"::\", tls: {min_version: \"1.2\"}}",
+        "{gateway: {tls: {client_auth: required}}, security: {certificates: {ca_file: /x}}}",
+    ] {
+        assert_eq!(problems(good), Vec::<String>::new(), "{good}");
     }
 }
 

@@ -50,7 +50,7 @@ fn running_it_is_refused_with_every_key_that_this_version_cannot_honour() {
     let found = load_with(&LoadOptions::text("gateway.yaml", SEED)).unwrap_err();
     for key in [
         ":11: security.encryption.enabled: ",
-        ":20: security.certificates.cert_file: ",
+        ":22: security.certificates.auto_rotate: ",
         ":26: security.key_management.provider: ",
         ":63: industrial_security.encrypt_tag_data: ",
         ":68: industrial_security.protocol_encryption.opcua: ",

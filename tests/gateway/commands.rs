@@ -36,7 +36,7 @@ fn version_and_help_are_exit_0() {
     assert_eq!((code_of_version, stdout), (Some(0), vec![format!("bifrost {}", env!("CARGO_PKG_VERSION"))]));
     let (code_of_help, stdout, _) = code(&["--help"]);
     assert_eq!(code_of_help, Some(0));
-    for command in ["run", "demo", "check", "simulate", "health"] {
+    for command in ["run", "demo", "check", "simulate", "pki", "health"] {
         assert!(stdout.iter().any(|line| line.trim_start().starts_with(command)), "{command}: {stdout:?}");
     }
 }

@@ -18,7 +18,13 @@ fn device(url: &str, id: &str) -> Answer {
 #[test]
 fn the_demo_says_where_it_is_and_what_it_reads_and_ends_with_0_on_sigint() {
     let (mut demo, url) = start("5");
-    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let trust = demo.line("whom to trust", |line| line.starts_with("trust "));
+    let authority = trust.trim_start_matches("trust").split(',').next().unwrap().trim();
+    let mut health = Process::bifrost(&["health", "--url", &url, "--ca", authority]);
+    assert_eq!(health.wait().code(), Some(0), "{:?}", health.stderr());
+    let fingerprint = demo.line("the fingerprint", |line| line.starts_with("fingerprint "));
+    assert_eq!(fingerprint.split_whitespace().nth(1).map(str::len), Some(64), "{fingerprint}");
     demo.line("how to stop a PLC", |line| line.contains("stop press-1") && line.contains("start press-1"));
     demo.line("how to end", |line| line.contains("Ctrl-C"));
     demo.line("values", |line| line.starts_with("press-1 online ") && line.contains("temperature="));

@@ -130,9 +130,9 @@ fn a_data_dir_that_cannot_be_written_is_one_clear_line_and_exit_1() {
 }
 
 #[test]
-fn anything_but_loopback_is_refused_until_there_are_accounts() {
+fn plain_http_beyond_loopback_is_refused() {
     let site = Site::with(&json!({"gateway": {"bind": "0.0.0.0"}}), &json!([]));
-    assert_problem(&site, "gateway.bind");
+    assert_problem(&site, "gateway.insecure_http");
 }
 
 #[test]

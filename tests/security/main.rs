@@ -14,4 +14,8 @@ mod certificates;
 #[expect(dead_code, unused_imports, reason = "shared with tests that need other parts of it")]
 mod harness;
 
+mod authority;
+mod https;
 mod modbus_tls;
+mod pki;
+mod scanners;

@@ -3,4 +3,5 @@
 //! Libraries only: no actor, no HTTP, no configuration file. Cryptography is OpenSSL's and `RustCrypto`'s.
 
 pub mod audit;
+pub mod pki;
 pub mod tls;

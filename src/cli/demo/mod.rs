@@ -6,15 +6,16 @@ mod commands;
 mod plant;
 mod table;
 
-use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
+use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
 
+use bifrost_security::tls::ServerIdentity;
 use bifrost_simulator::Simulator;
 use clap::Args;
 use tokio::sync::mpsc;
 
 use self::{commands::Command, plant::Plant, table::Table};
 use crate::{
-    app::{self, App, AppError, logging},
+    app::{self, App, AppError, development, logging},
     config::{Config, LoadOptions, LoggingSettings},
 };
 
@@ -51,16 +52,20 @@ pub fn run(args: &DemoArgs) -> ExitCode {
             Ok(plant) => plant,
             Err(error) => return super::fail(error),
         };
-        let options = LoadOptions::text("demo.yaml", plant.configuration(args.port, folder.path()));
-        let config = match Config::load(&options) {
+        let mut options = LoadOptions::text("demo.yaml", plant.configuration(args.port, folder.path()));
+        let mut config = match Config::load(&options) {
             Ok(config) => config,
             Err(problems) => {
                 super::tell_problems(&problems);
                 return super::fail("the demo's own configuration was refused");
             }
         };
+        if let Err(error) = development::install(&mut config, &mut options) {
+            return super::fail(format!("no certificate can be made: {error}"));
+        }
+        let authority = development::authority_file(folder.path());
         match App::build(config, options).await {
-            Ok(app) => show(app, plant, live, args.duration).await,
+            Ok(app) => show(app, plant, live, args.duration, &authority).await,
             Err(AppError::Listen { address, source }) => {
                 super::fail(format!("can't listen on {address}: {source}; choose another port with --port"))
             }
@@ -69,9 +74,10 @@ pub fn run(args: &DemoArgs) -> ExitCode {
     })
 }
 
-async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>) -> ExitCode {
+async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>, authority: &Path) -> ExitCode {
     let mut table = Table::new(app.gateway().clone(), app.url().to_owned(), live);
-    table.introduce(&plant);
+    let fingerprint = app.identity().map(ServerIdentity::fingerprint).unwrap_or_default();
+    table.introduce(&plant, authority, &fingerprint);
     let looking = async {
         let mut ticks =
             tokio::time::interval(if live { Duration::from_millis(500) } else { Duration::from_secs(2) });

@@ -50,7 +50,6 @@ impl Plant {
                 "site_id": "demo-plant",
                 "data_dir": data_dir,
                 "port": port,
-                "insecure_http": true,
             },
             "discovery": { "allowed_ranges": ["127.0.0.0/8"] },
             "devices": devices,

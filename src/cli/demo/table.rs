@@ -1,6 +1,6 @@
 //! What the demo shows: a table that is drawn again and again in a terminal, plain lines elsewhere.
 
-use std::{fmt::Write as _, io::Write as _, sync::Arc};
+use std::{fmt::Write as _, io::Write as _, path::Path, sync::Arc};
 
 use bifrost_actors::{
     gateway::{DeviceEntry, Gateway},
@@ -29,7 +29,7 @@ impl Table {
     }
 
     /// What somebody needs to know who sees this for the first time.
-    pub(super) fn introduce(&self, plant: &Plant) {
+    pub(super) fn introduce(&self, plant: &Plant, authority: &Path, fingerprint: &str) {
         let names: Vec<_> = plant.simulator.plcs().iter().map(SimulatedPlc::name).collect();
         let first = names.first().copied().unwrap_or_default();
         let url = &self.url;
@@ -37,16 +37,19 @@ impl Table {
             "bifrost demo: {} simulated PLCs, read over Modbus/TCP\n\
              \n\
              gateway      {url}\n\
-             devices      curl {url}/api/devices\n\
-             one device   curl {url}/api/devices/{first}/tags\n\
-             supervisor   curl {url}/api/actors\n\
-             metrics      curl {url}/metrics\n\
+             trust        {ca}, made for this demo\n\
+             fingerprint  {fingerprint} (SHA-256)\n\
+             devices      curl --cacert {ca} {url}/api/devices\n\
+             one device   curl --cacert {ca} {url}/api/devices/{first}/tags\n\
+             supervisor   curl --cacert {ca} {url}/api/actors\n\
+             metrics      curl --cacert {ca} {url}/metrics\n\
              live feed    {}/ws\n\
              \n\
              stop a PLC   type: stop {first}     and watch the gateway notice and recover after: start {first}\n\
              end          Ctrl-C\n\n",
             names.len(),
             url.replacen("http", "ws", 1),
+            ca = authority.display(),
         ));
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Flaw, below, flaw, zero_durations, zero_numbers};
+use super::{Flaw, TlsSection, below, flaw, zero_durations, zero_numbers};
 
 /// The section `gateway`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +25,10 @@ pub struct GatewaySection {
     pub bind: IpAddr,
     /// Port to listen on; 0: a free one.
     pub port: u16,
-    /// Whether plain HTTP is wanted; absent: what this version can.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub insecure_http: Option<bool>,
+    /// Whether plain HTTP is served instead of HTTPS; on loopback only.
+    pub insecure_http: bool,
+    /// How HTTPS encrypts.
+    pub tls: TlsSection,
     /// Longest time that draining may take when the process is asked to end.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -49,6 +50,9 @@ pub struct PerformanceSettings {
     /// Longest time that making an answer may take.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// Longest time that a TLS handshake may take.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
 }
 
 impl Default for GatewaySection {
@@ -59,7 +63,8 @@ impl Default for GatewaySection {
             data_dir: PathBuf::from("/var/lib/bifrost"),
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8080,
-            insecure_http: None,
+            insecure_http: false,
+            tls: TlsSection::default(),
             shutdown_timeout: Duration::from_secs(30),
             device_threads: 0,
             performance: PerformanceSettings::default(),
@@ -73,6 +78,7 @@ impl Default for PerformanceSettings {
             max_connections: 1000,
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -95,10 +101,32 @@ impl GatewaySection {
         let times = zero_durations([
             ("read_timeout", self.performance.read_timeout),
             ("write_timeout", self.performance.write_timeout),
+            ("handshake_timeout", self.performance.handshake_timeout),
         ]);
         flaws.extend(below("performance", times));
         let numbers = zero_numbers([("max_connections", self.performance.max_connections)]);
         flaws.extend(below("performance", numbers));
+        flaws.extend(below("tls", self.tls.flaws()));
+        flaws.extend(self.plain());
+        flaws
+    }
+}
+
+impl GatewaySection {
+    /// What goes with HTTPS alone.
+    fn plain(&self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        if self.insecure_http && !self.bind.is_loopback() {
+            let problem = format!(
+                "plain HTTP is for loopback only, and {} can be reached from other machines; set it to false and name \
+                 a certificate in security.certificates, or bind 127.0.0.1 or ::1",
+                self.bind
+            );
+            flaws.push(flaw("insecure_http", problem));
+        }
+        if self.insecure_http && self.tls != TlsSection::default() {
+            flaws.push(flaw("tls", "does nothing for plain HTTP; remove it, or set insecure_http to false"));
+        }
         flaws
     }
 }

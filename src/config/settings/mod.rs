@@ -8,6 +8,7 @@ mod industrial_security;
 mod logging;
 mod messaging;
 mod security;
+mod tls;
 
 pub use bifrost_actors::size::ByteSize;
 pub use gateway::{GatewaySection, PerformanceSettings, host_name};
@@ -18,6 +19,7 @@ pub use security::{
     Algorithms, CertificateSettings, EncryptionLevel, EncryptionSettings, KeyManagementSettings, KeyProvider,
     SecuritySettings,
 };
+pub use tls::TlsSection;
 
 use std::time::Duration;
 

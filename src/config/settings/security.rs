@@ -1,6 +1,6 @@
 //! `security`: encryption, certificates, keys, the first account.
 //!
-//! Only read and checked: nothing uses it in this version.
+//! `certificates` is what HTTPS shows; the rest is only read and checked in this version.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,5 +1,7 @@
 //! Who is at the other end, by its certificate.
 
+use std::fmt::Write as _;
+
 use openssl::{error::ErrorStack, hash::MessageDigest, nid::Nid, x509::X509Ref};
 
 /// A certificate that was shown and verified.
@@ -19,9 +21,17 @@ impl Peer {
         let name = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next();
         let digest = certificate.digest(MessageDigest::sha256())?;
         Ok(Self {
-            common_name: name.and_then(|name| name.data().as_utf8().ok()).map(|name| name.to_string()),
-            fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            common_name: name.and_then(|name| name.data().to_string().ok()),
+            fingerprint: hexadecimal(&digest),
             serial: certificate.serial_number().to_bn()?.to_hex_str()?.to_lowercase(),
         })
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
