@@ -4,6 +4,7 @@
 //! Depends on the libraries below it, never on HTTP or configuration files. An actor has a folder of its
 //! own with the same file names in each: `actor` (lifecycle and handlers), `messages`, `settings`.
 
+pub mod audit;
 pub mod broker;
 pub mod commands;
 mod database;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::web::{Data, Json};
 use bifrost_actors::{
-    commands::{Order, Origin, ReadError},
+    commands::{Order, Origin, ReadError, Requester},
     gateway::DeviceEntry,
     plc::ReadPoint,
     router::{LastTag, Unknown},
@@ -192,7 +192,7 @@ pub(super) async fn write(
     let WriteRequest { device_id, tag_id, value, command_id, expires_at, read_back } = body.0;
     let command_id = command_id.map(check_command_id).transpose()?;
     let order = Order { command_id, tag_id, value, expires_at, read_back };
-    let handed = state.gateway().commands().write(&device_id, order, Origin::Rest);
+    let handed = state.gateway().commands().write(&device_id, order, Origin::Rest(Requester::default()));
     let handed = handed.map_err(|error| unknown(&error))?;
     Ok(Json(handed.result_within(answer_limit(&state)).await))
 }

@@ -12,10 +12,13 @@ use std::{net::TcpListener, os::unix::process::CommandExt as _, process::ExitCod
 
 use actix_web::dev::ServerHandle;
 use bifrost_actors::{
+    audit::AuditSettings,
     gateway::{ApplyError, Gateway, GatewaySettings, StartError},
     supervision::Arbiters,
 };
+use bifrost_security::audit::{AuditSink as _, Category, Entry, Outcome, Source};
 use bifrost_security::tls::{ServerError, ServerIdentity};
+use serde_json::json;
 use thiserror::Error;
 
 use self::{
@@ -106,10 +109,24 @@ impl App {
         let handle = server.handle();
         actix_rt::spawn(server);
         let app = Self { config, gateway, control, server: handle, signals, url, identity };
+        app.record_start();
         app.control.apply(devices).await?;
         readiness.done("configuration");
         app.say_hello();
         Ok(app)
+    }
+
+    fn record_start(&self) {
+        let entry = Entry::new(Source::gateway(), Category::SystemEvent, "start", Outcome::Success);
+        let detail =
+            json!({ "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "url": self.url });
+        self.gateway.audit().tell(entry.with(detail));
+    }
+
+    /// The trail's last record; how it went is seen by what follows.
+    fn record_stop(&self) {
+        let entry = Entry::new(Source::gateway(), Category::SystemEvent, "stop", Outcome::Begun);
+        self.gateway.audit().tell(entry);
     }
 
     fn say_hello(&self) {
@@ -185,6 +202,7 @@ impl App {
     pub async fn drain(mut self) -> bool {
         let limit = self.config.gateway.shutdown_timeout;
         tracing::info!(?limit, "stopping; one more signal would end it at once");
+        self.record_stop();
         let stop = async {
             let clean = self.gateway.drain(limit).await;
             self.server.stop(true).await;
@@ -219,7 +237,15 @@ fn settings(config: &Config) -> GatewaySettings {
         dead_letters: config.messaging.dead_letters.clone(),
         hostname: host_name().into(),
         brokers: config.messaging.brokers(),
+        audit: audit_settings(config),
     }
+}
+
+/// Who wants every operation on record wants it there before anything happens.
+fn audit_settings(config: &Config) -> AuditSettings {
+    let audit = config.security.audit.clone();
+    let first = audit.record_writes_first || config.industrial_security.audit_all_operations;
+    AuditSettings { record_writes_first: first, ..audit }
 }
 
 /// REST's settings with those that the configuration names elsewhere.

@@ -83,7 +83,6 @@ impl Config {
         let protocols = &asked.protocol_encryption;
         let rows = [
             ("encrypt_tag_data", asked.encrypt_tag_data, OFF),
-            ("audit_all_operations", asked.audit_all_operations, OFF),
             ("protocol_encryption.opcua", protocols.opcua, OFF),
             ("protocol_encryption.ethernetip", protocols.ethernetip, OFF),
             ("compliance_mode", asked.compliance_mode.is_some(), REMOVE),

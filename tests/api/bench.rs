@@ -13,6 +13,7 @@ use bifrost::api::{
     ReloadReport, serve,
 };
 use bifrost_actors::{
+    audit::AuditSettings,
     dead_letters::DeadLetterSettings,
     gateway::{ApplyError, BrokerSettings, Changes, Gateway, GatewaySettings, LimitSettings},
     plc::DeviceSettings,
@@ -223,6 +224,7 @@ async fn run(
         site_id: "plant-a".into(),
         hostname: "host".into(),
         brokers,
+        audit: AuditSettings::default(),
         data_dir: data.path().to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),

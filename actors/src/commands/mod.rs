@@ -15,6 +15,6 @@ pub(crate) use answering::FindSelection;
 pub use handle::{Commands, Handed, ReadError};
 pub(crate) use handle::{Parts, Target};
 pub(crate) use ledger::{Conclude, LedgerPorts, Note, Parts as LedgerParts, spec as ledger_spec};
-pub use order::{Order, Origin, Protocol};
+pub use order::{Order, Origin, Protocol, Requester};
 pub(crate) use result::event;
 pub(crate) use taken::{Fate, Taken, status_name};

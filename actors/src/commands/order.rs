@@ -1,8 +1,9 @@
 //! A command as its sender gives it, and who that is.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use bifrost_model::{Command, Timestamp, Value};
+use bifrost_security::audit::{Channel, Source};
 use serde::{Deserialize, Serialize};
 
 /// An order to write one tag, as its sender gives it.
@@ -51,19 +52,54 @@ pub enum Protocol {
     Nats,
 }
 
+/// Who asks by REST.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requester {
+    /// The account or token.
+    pub account: Option<Arc<str>>,
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// In which request.
+    pub request_id: Option<Arc<str>>,
+}
+
 /// By which way a command came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// REST.
-    Rest,
+    /// REST, by whom.
+    Rest(Requester),
     /// A broker's session, by name.
     Session(Protocol, Arc<str>),
+}
+
+impl Origin {
+    /// As the audit trail names it.
+    pub(crate) fn source(&self) -> Source {
+        let of = |account: Option<&Arc<str>>, address, channel| Source {
+            account: account.cloned(),
+            address,
+            channel,
+        };
+        match self {
+            Self::Rest(by) => of(by.account.as_ref(), by.address, Channel::Rest),
+            Self::Session(Protocol::Mqtt, session) => of(None, None, Channel::Mqtt(Arc::clone(session))),
+            Self::Session(Protocol::Nats, session) => of(None, None, Channel::Nats(Arc::clone(session))),
+        }
+    }
+
+    /// The request in which it came.
+    pub(crate) fn request_id(&self) -> Option<String> {
+        match self {
+            Self::Rest(by) => by.request_id.as_deref().map(str::to_owned),
+            Self::Session(..) => None,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rest => f.write_str("rest"),
+            Self::Rest(_) => f.write_str("rest"),
             Self::Session(Protocol::Mqtt, session) => write!(f, "mqtt:{session}"),
             Self::Session(Protocol::Nats, session) => write!(f, "nats:{session}"),
         }
@@ -87,6 +123,9 @@ mod tests {
     fn origins_name_the_session() {
         let session = |protocol| Origin::Session(protocol, "plant".into()).to_string();
         assert_eq!(session(Protocol::Mqtt), "mqtt:plant");
-        assert_eq!((session(Protocol::Nats), Origin::Rest.to_string()), ("nats:plant".into(), "rest".into()));
+        assert_eq!(
+            (session(Protocol::Nats), Origin::Rest(Requester::default()).to_string()),
+            ("nats:plant".into(), "rest".into())
+        );
     }
 }

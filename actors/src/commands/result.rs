@@ -48,11 +48,18 @@ fn as_json(value: &Value) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::Requester;
 
     #[test]
     fn a_result_is_told_with_all_that_is_known() {
         let done = CommandResult::ok("c-1".into(), Some(Value::Float32(25.4)));
-        let told = event("press-1", Some("speed"), Some(&Value::Float64(25.4)), &Origin::Rest, &done);
+        let told = event(
+            "press-1",
+            Some("speed"),
+            Some(&Value::Float64(25.4)),
+            &Origin::Rest(Requester::default()),
+            &done,
+        );
         assert_eq!((told.event_type, told.severity), ("command_result", Severity::Info));
         let data = json!({
             "command_id": "c-1", "tag_id": "speed", "value": 25.4, "status": "ok", "read_back": 25.4,
@@ -64,7 +71,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let refused = CommandResult::not_ok("".into(), CommandStatus::Rejected, "no JSON");
-        let told = event("press-1", None, None, &Origin::Rest, &refused);
+        let told = event("press-1", None, None, &Origin::Rest(Requester::default()), &refused);
         assert_eq!(told.data, json!({"status": "rejected", "error": "no JSON", "origin": "rest"}));
         assert_eq!((told.severity, told.message.as_str()), (Severity::Warning, "command rejected: no JSON"));
     }

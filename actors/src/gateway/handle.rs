@@ -21,6 +21,7 @@ use super::{
     settings::GatewaySettings,
 };
 use crate::{
+    audit::{self, Audit},
     commands::{self, Commands},
     dead_letters::{self, LettersPorts},
     metrics::Metrics,
@@ -34,12 +35,15 @@ use crate::{
 };
 
 /// Order of start. What comes later uses what came before.
-const START_ORDER: [&str; 8] = ["sequence", "router", LETTERS, LEDGER, BROKERS, CLIENTS, LINKS, DEVICES];
+const START_ORDER: [&str; 9] =
+    [AUDIT, "sequence", "router", LETTERS, LEDGER, BROKERS, CLIENTS, LINKS, DEVICES];
 /// Order of stop: polling first, then what it used, then who is told, last where everything goes through.
 /// Of the brokers the spools end first, while their sessions still carry.
-const STOP_ORDER: [&str; 8] = [DEVICES, LINKS, BROKERS, CLIENTS, LEDGER, LETTERS, "router", "sequence"];
+const STOP_ORDER: [&str; 9] =
+    [DEVICES, LINKS, BROKERS, CLIENTS, LEDGER, LETTERS, "router", "sequence", AUDIT];
 
 const ROOT: &str = "/";
+const AUDIT: &str = "audit";
 const LEDGER: &str = "commands";
 const LETTERS: &str = "dead_letters";
 const CLIENTS: &str = "clients";
@@ -93,6 +97,7 @@ pub(super) struct Inner {
     pub(super) registry: Registry,
     pub(super) shared: plc::Shared,
     pub(super) commands: Commands,
+    audit: Audit,
     pub(super) letters: Slot<LettersPorts>,
     pub(super) spools: Spools,
     fatal: watch::Receiver<Option<String>>,
@@ -114,6 +119,7 @@ impl Gateway {
         let sink = notices::sink(events.clone(), Arc::clone(&metrics), fatal);
         let tree = Tree::new(settings.supervision.clone(), arbiters, sink).start();
         let (registry, letters) = (Registry::default(), Slot::empty());
+        let audit = Audit::new(settings.audit.queue);
         let commands = Commands::new(commands::Parts {
             find: Box::new(registry.clone().finder()),
             router: router.clone(),
@@ -129,12 +135,15 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             phases: Arc::new(Phases::default()),
             limits: settings.limits.clone(),
+            audit: Arc::new(audit.clone()),
+            record_writes_first: settings.audit.record_writes_first,
         };
         let inner = Inner {
             tree,
             registry,
             shared,
             commands,
+            audit,
             letters,
             spools: places(&settings.brokers),
             fatal: fatal_seen,
@@ -150,6 +159,7 @@ impl Gateway {
     async fn start_core(&self) -> Result<(), StartError> {
         for name in START_ORDER {
             match name {
+                AUDIT => self.add(ROOT, self.audit_spec()).await?,
                 "sequence" => self.add(ROOT, self.sequence_spec()).await?,
                 "router" => self.add(ROOT, self.router_spec()).await?,
                 LETTERS => self.add(ROOT, self.letters_spec()).await?,
@@ -164,6 +174,12 @@ impl Gateway {
             }
         }
         Ok(())
+    }
+
+    fn audit_spec(&self) -> crate::supervision::ChildSpec {
+        let (settings, events) = (&self.0.settings, self.0.shared.events.clone());
+        let (id, audit) = (&settings.gateway_id, self.0.audit.clone());
+        audit::spec(audit::Parts::new(settings.audit.clone(), &settings.data_dir, id, audit, events))
     }
 
     fn sequence_spec(&self) -> crate::supervision::ChildSpec {
@@ -216,6 +232,11 @@ impl Gateway {
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.0.shared.metrics
+    }
+
+    /// Where what somebody did is recorded.
+    pub fn audit(&self) -> &Audit {
+        &self.0.audit
     }
 
     /// Where events and alarms are reported.

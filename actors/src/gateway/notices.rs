@@ -91,5 +91,6 @@ pub(super) fn kind_name(kind: ChildKind) -> &'static str {
         ChildKind::NatsSession => "nats_session",
         ChildKind::DeadLetters => "dead_letters",
         ChildKind::CommandLedger => "command_ledger",
+        ChildKind::AuditTrail => "audit_trail",
     }
 }

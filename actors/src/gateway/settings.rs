@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::brokers::BrokerSettings;
-use crate::{dead_letters::DeadLetterSettings, supervision::SupervisionSettings};
+use crate::{audit::AuditSettings, dead_letters::DeadLetterSettings, supervision::SupervisionSettings};
 
 /// Bounds of mailboxes, queues and stores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +86,8 @@ pub struct GatewaySettings {
     pub site_id: Arc<str>,
     /// The machine's name.
     pub hostname: Arc<str>,
+    /// How the audit trail is kept.
+    pub audit: AuditSettings,
     /// Where messages go, each with a name of its own.
     pub brokers: Vec<BrokerSettings>,
     /// Where state lives that must survive.

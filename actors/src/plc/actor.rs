@@ -10,6 +10,7 @@ use bifrost_drivers::{
     modbus::{ModbusDriver, Point},
 };
 use bifrost_model::{Event, Quality, Reading, Reason, Severity, Timestamp, Value};
+use bifrost_security::audit::AuditSink;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -52,6 +53,9 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phases: Arc<Phases>,
     pub(crate) limits: LimitSettings,
+    pub(crate) audit: Arc<dyn AuditSink>,
+    /// Whether a write waits until it is on record.
+    pub(crate) record_writes_first: bool,
 }
 
 /// Builds a driver on the device's own thread; tests put in drivers of their own.

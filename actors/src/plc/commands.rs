@@ -139,7 +139,10 @@ mod tests {
     use bifrost_model::{DataType, TagClass, TagInfo};
 
     use super::*;
-    use crate::{commands::Origin, plc::TagRules};
+    use crate::{
+        commands::{Origin, Requester},
+        plc::TagRules,
+    };
 
     fn info(id: &'static str, data_type: DataType, writable: bool) -> TagInfo<'static> {
         TagInfo {
@@ -157,7 +160,7 @@ mod tests {
     fn command(id: &str, tag: &str, value: Value) -> WriteTag {
         let command =
             Command { command_id: id.into(), tag_id: tag.into(), value, expires_at: None, read_back: false };
-        WriteTag { command, given_id: true, origin: Origin::Rest }
+        WriteTag { command, given_id: true, origin: Origin::Rest(Requester::default()) }
     }
 
     fn refused(desk: &mut Desk, command: &WriteTag) -> Option<CommandResult> {
@@ -172,6 +175,7 @@ mod tests {
             bad_after: Duration::ZERO,
             min: Some(0.0),
             max: Some(100.0),
+            secret: false,
         };
         let rules = [rules.clone(), rules].into_iter().collect();
         desk.accept(command, &tags, &rules, Timestamp::from_micros(1000)).err()

@@ -52,6 +52,8 @@ pub struct TagRules {
     pub min: Option<f64>,
     /// Largest value that may be written.
     pub max: Option<f64>,
+    /// Whether its values stay out of the audit trail.
+    pub secret: bool,
 }
 
 /// Tags that are read together.
@@ -71,8 +73,14 @@ pub struct RuleBook {
 }
 
 /// What holds for a tag that doesn't exist.
-const NO_RULES: TagRules =
-    TagRules { deadband: None, stale_after: Duration::ZERO, bad_after: Duration::ZERO, min: None, max: None };
+const NO_RULES: TagRules = TagRules {
+    deadband: None,
+    stale_after: Duration::ZERO,
+    bad_after: Duration::ZERO,
+    min: None,
+    max: None,
+    secret: false,
+};
 
 impl RuleBook {
     /// The rules of the tag at an index.
@@ -373,6 +381,7 @@ fn rules(settings: &DeviceSettings, tag: &TagSettings) -> TagRules {
         bad_after: bad_after.max(stale_after),
         min: tag.min,
         max: tag.max,
+        secret: tag.secret,
     }
 }
 

@@ -111,7 +111,7 @@ mod tests {
 
     fn rules(deadband: Option<f64>) -> TagRules {
         let (stale_after, bad_after) = (Duration::from_secs(3), Duration::from_secs(30));
-        TagRules { deadband, stale_after, bad_after, min: None, max: None }
+        TagRules { deadband, stale_after, bad_after, min: None, max: None, secret: false }
     }
 
     fn good(value: f64) -> Reading {

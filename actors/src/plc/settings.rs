@@ -174,6 +174,9 @@ pub struct TagSettings {
     /// How it is carried on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub class: TagClass,
+    /// Whether its values stay out of the audit trail.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub secret: bool,
 }
 
 /// What is default isn't written: lists of tags are long.

@@ -5,14 +5,16 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use actix::{ActorFutureExt, Handler, ResponseActFuture, WrapFuture};
 use bifrost_drivers::{Driver, WriteError};
 use bifrost_model::{Command, CommandResult, CommandStatus, Reason, Timestamp};
+use bifrost_security::audit::{Category, Entry, Outcome};
 use futures_util::{
-    FutureExt as _,
+    FutureExt as _, TryFutureExt as _,
     future::{LocalBoxFuture, ready, try_join},
 };
+use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::{actor::PlcConnection, commands::Desk, messages::WriteTag, scan::NO_SUCH_FUNCTION, turns::Place};
-use crate::commands::{Conclude, LedgerPorts, Note, event, status_name};
+use crate::commands::{Conclude, LedgerPorts, Note, Origin, event, status_name};
 
 /// Longest time from a command's acceptance to its result. Less than REST waits: what REST calls unanswered is
 /// not carried out later.
@@ -33,11 +35,35 @@ impl PlcConnection {
         let device = Arc::clone(self.parts.device.tags.device_id());
         let told = event(device, Some(&command.tag_id), Some(&command.value), origin, result);
         self.parts.shared.events.record(told);
+        let record = self.record(command, origin, outcome(result.status));
+        let detail = json!({ "status": result.status, "error": result.error, "read_back": result.read_back });
+        self.parts.shared.audit.tell(merge(record, detail, self.is_secret(command)));
+    }
+
+    /// What the audit trail says of a command: everything but its result.
+    fn record(&self, command: &Command, origin: &Origin, outcome: Outcome) -> Entry {
+        let entry = Entry::new(origin.source(), Category::AccessControl, "tag_write", outcome);
+        let value = if self.is_secret(command) { json!("(secret)") } else { json!(command.value) };
+        let detail = json!({ "command_id": command.command_id, "tag_id": command.tag_id, "value": value });
+        let entry = entry.on(self.id()).with(detail);
+        Entry { request_id: origin.request_id(), ..entry }
+    }
+
+    fn is_secret(&self, command: &Command) -> bool {
+        let device = &self.parts.device;
+        device.tags.index_of(&command.tag_id).is_some_and(|tag| device.rules.of(tag).secret)
+    }
+
+    /// What can't be recorded isn't done.
+    fn refuse_unrecorded(&self, command: &Command) -> Result<(), CommandResult> {
+        let writable = self.parts.shared.audit.is_writable();
+        writable.map_err(|error| not_ok(command, CommandStatus::Failed, format!("nothing was sent: {error}")))
     }
 
     /// Which tag a command is for, or why it isn't carried out; then its id may be used again.
     fn accept(&self, order: &WriteTag) -> Result<u32, CommandResult> {
         let (command, device) = (&order.command, &self.parts.device);
+        self.refuse_unrecorded(command)?;
         let mut desk = self.desk.borrow_mut();
         let tag = desk.accept(order, &device.tags, &device.rules, Timestamp::now())?;
         self.driver.check_write(tag, &command.value).map(|()| tag).map_err(|error| {
@@ -45,6 +71,20 @@ impl PlcConnection {
             desk.forget(&command.command_id);
             not_ok(command, CommandStatus::Rejected, error.to_string())
         })
+    }
+
+    /// Resolves when a command is on record, where that is wanted before it is sent.
+    fn recorded(&self, order: &WriteTag) -> Noted {
+        let shared = &self.parts.shared;
+        if !shared.record_writes_first {
+            return no_note();
+        }
+        let (command, desk) = (order.command.clone(), Rc::clone(&self.desk));
+        let recorded = shared.audit.record(self.record(&command, &order.origin, Outcome::Begun));
+        Box::pin(recorded.map_err(move |error| {
+            desk.borrow_mut().forget(&command.command_id);
+            not_ok(&command, CommandStatus::Failed, format!("nothing was sent: {error}"))
+        }))
     }
 
     /// How an accepted command is carried out. It has its place in the line, and its id is on its way to the
@@ -59,7 +99,10 @@ impl PlcConnection {
             driver: Rc::clone(&self.driver),
             place: self.turns.line_up(),
             pending: Pending(Rc::clone(&self.desk)),
-            noted: record.as_ref().map_or_else(no_note, |record| record.note(&order.command)),
+            noted: both(
+                record.as_ref().map_or_else(no_note, |record| record.note(&order.command)),
+                self.recorded(order),
+            ),
             record,
             tag,
             command: order.command.clone(),
@@ -96,9 +139,16 @@ impl Drop for Pending {
     }
 }
 
+/// Resolves when what must be on disk before a command is sent is there, or to why it mustn't be sent.
+type Noted = LocalBoxFuture<'static, Result<(), CommandResult>>;
+
 /// A made-up id needs none.
-fn no_note() -> LocalBoxFuture<'static, Result<(), CommandResult>> {
+fn no_note() -> Noted {
     Box::pin(ready(Ok(())))
+}
+
+fn both(one: Noted, other: Noted) -> Noted {
+    Box::pin(try_join(one, other).map_ok(drop))
 }
 
 /// Where a command is remembered whose sender may repeat it.
@@ -111,7 +161,7 @@ struct Record {
 
 impl Record {
     /// Sends the id to the ledger; once it is on disk, or can't be, answers why the command mustn't be sent.
-    fn note(&self, command: &Command) -> LocalBoxFuture<'static, Result<(), CommandResult>> {
+    fn note(&self, command: &Command) -> Noted {
         let (device, id) = (Arc::clone(&self.device), Arc::clone(&command.command_id));
         let note = Note { device, command_id: Arc::clone(&id) };
         let sent = self.ledger.as_ref().map(|ledger| ledger.note.send(note));
@@ -155,7 +205,7 @@ struct Errand {
     driver: Rc<dyn Driver>,
     place: Place,
     pending: Pending,
-    noted: LocalBoxFuture<'static, Result<(), CommandResult>>,
+    noted: Noted,
     record: Option<Record>,
     tag: u32,
     command: Command,
@@ -189,6 +239,27 @@ impl Errand {
         }
         result
     }
+}
+
+/// How the audit trail names what became of a command.
+fn outcome(status: CommandStatus) -> Outcome {
+    match status {
+        CommandStatus::Ok => Outcome::Success,
+        CommandStatus::Failed => Outcome::Failure,
+        CommandStatus::Rejected | CommandStatus::Expired | CommandStatus::Duplicate => Outcome::Refused,
+    }
+}
+
+/// With what is known of its result.
+fn merge(entry: Entry, result: serde_json::Value, secret: bool) -> Entry {
+    let (serde_json::Value::Object(mut all), serde_json::Value::Object(result)) =
+        (entry.detail.clone(), result)
+    else {
+        return entry;
+    };
+    let hidden = |key: &str| secret && key == "read_back";
+    all.extend(result.into_iter().filter(|(key, value)| !value.is_null() && !hidden(key)));
+    entry.with(all.into())
 }
 
 fn not_ok(command: &Command, status: CommandStatus, error: impl Into<String>) -> CommandResult {

@@ -30,6 +30,8 @@ pub enum ChildKind {
     DeadLetters,
     /// Remembers commands over restarts.
     CommandLedger,
+    /// Records who did what.
+    AuditTrail,
 }
 
 /// What happens when a child fails more often than its budget allows.
@@ -168,7 +170,9 @@ impl SupervisionSettings {
             ChildKind::PlcLink => Some(&self.plc_link),
             ChildKind::PlcConnection => Some(&self.plc_connection),
             ChildKind::WebsocketClient => None,
-            ChildKind::Spool | ChildKind::DeadLetters | ChildKind::CommandLedger => Some(&self.store),
+            ChildKind::Spool | ChildKind::DeadLetters | ChildKind::CommandLedger | ChildKind::AuditTrail => {
+                Some(&self.store)
+            }
             ChildKind::MqttSession | ChildKind::NatsSession => Some(&self.broker_session),
         }
     }

@@ -9,6 +9,7 @@ use std::{
 
 use actix::Recipient;
 use bifrost_model::{Command, CommandResult, DeviceTags, TagBatch, Value};
+use bifrost_security::audit::{AuditSink, Discard};
 use serde_json::json;
 
 use super::{
@@ -17,8 +18,9 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
+    audit::{self, Audit, AuditSettings},
     broker::{FilterSettings, Requeue, Selection},
-    commands::{self, Commands, Origin, Target},
+    commands::{self, Commands, Origin, Requester, Target},
     dead_letters::{self, DeadLetterSettings, LettersPorts},
     gateway::{Gateway, LimitSettings},
     link::LinkLine,
@@ -67,7 +69,27 @@ pub struct Plant {
 impl Plant {
     /// Starts router and stores; what they keep is in `folder`.
     pub async fn start(universe: &Universe, folder: &Path, limits: LimitSettings) -> Self {
-        let plant = Self::empty(universe, limits);
+        Self::start_with(universe, folder, limits, Arc::new(Discard), false).await
+    }
+
+    /// The same with an audit trail in `folder`; answers its handle too.
+    pub async fn audited(universe: &Universe, folder: &Path, settings: AuditSettings) -> (Self, Audit) {
+        let audit = Audit::new(settings.queue);
+        let (limits, first) = (LimitSettings::default(), settings.record_writes_first);
+        let plant = Self::start_with(universe, folder, limits, Arc::new(audit.clone()), first).await;
+        let parts = audit::Parts::new(settings, folder, "gw-1", audit.clone(), plant.shared.events.clone());
+        assert_eq!(universe.add("/", audit::spec(parts)).await.as_deref(), Ok("audit"));
+        (plant, audit)
+    }
+
+    async fn start_with(
+        universe: &Universe,
+        folder: &Path,
+        limits: LimitSettings,
+        audit: Arc<dyn AuditSink>,
+        record_writes_first: bool,
+    ) -> Self {
+        let plant = Self::empty(universe, limits, audit, record_writes_first);
         plant.add_router().await;
         plant.add_store(folder).await;
         plant.add_letters(folder).await;
@@ -77,7 +99,12 @@ impl Plant {
         plant
     }
 
-    fn empty(universe: &Universe, limits: LimitSettings) -> Self {
+    fn empty(
+        universe: &Universe,
+        limits: LimitSettings,
+        audit: Arc<dyn AuditSink>,
+        record_writes_first: bool,
+    ) -> Self {
         let router = Slot::empty();
         let metrics = Metrics::new().unwrap_or_else(|error| panic!("metrics: {error}"));
         let shared = plc::Shared {
@@ -88,6 +115,8 @@ impl Plant {
             metrics: Arc::new(metrics),
             phases: Arc::new(Phases::default()),
             limits,
+            audit,
+            record_writes_first,
         };
         let (targets, filters, letters) = (Targets::default(), Filters::default(), Slot::empty());
         let commands = Commands::new(commands::Parts {
@@ -301,7 +330,7 @@ impl FakeDevice {
 
     /// Sends a write under an id that may come again; the answer comes when it is carried out.
     pub fn write(&self, command: Command) -> impl Future<Output = Option<CommandResult>> + use<> {
-        let order = WriteTag { command, given_id: true, origin: Origin::Rest };
+        let order = WriteTag { command, given_id: true, origin: Origin::Rest(Requester::default()) };
         let answer = self.ports().map(|ports| ports.write.send(order));
         async move { answer?.await.ok() }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use bifrost_actors::{
-    commands::{Handed, Order, Origin},
+    commands::{Handed, Order, Origin, Requester},
     gateway::LimitSettings,
     supervision::OrderKind,
     testing::{FakeDevice, Plant, WriteOutcome, until},
@@ -25,7 +25,12 @@ fn order(id: Option<&str>, number: f64) -> Order {
 
 /// Writes a number under an id.
 async fn write(plant: &Plant, id: &str, number: f64) -> CommandResult {
-    plant.commands().write("d", order(Some(id), number), Origin::Rest).unwrap().result().await
+    plant
+        .commands()
+        .write("d", order(Some(id), number), Origin::Rest(Requester::default()))
+        .unwrap()
+        .result()
+        .await
 }
 
 fn told(result: &CommandResult) -> (CommandStatus, String) {
@@ -64,7 +69,9 @@ fn a_command_that_a_crash_cut_off_is_not_carried_out_again() {
         let device = device(&plant).await;
         device.script.writes_go(WriteOutcome::Taken, secs(3600));
         let commands = plant.commands().clone();
-        drop(actix_rt::spawn(commands.write("d", order(Some("a"), 1.0), Origin::Rest).unwrap().result()));
+        drop(actix_rt::spawn(
+            commands.write("d", order(Some("a"), 1.0), Origin::Rest(Requester::default())).unwrap().result(),
+        ));
         until("under way", || !device.script.written().is_empty()).await;
     });
     run_in(folder.path(), LimitSettings::default(), async |plant| {
@@ -98,7 +105,10 @@ fn the_disk_does_not_change_the_order_of_commands_with_and_without_ids() {
         let device = device(&plant).await;
         let orders = (0..30).map(|n| {
             let id = (n % 3 != 0).then(|| n.to_string());
-            plant.commands().write("d", order(id.as_deref(), f64::from(n)), Origin::Rest).unwrap()
+            plant
+                .commands()
+                .write("d", order(id.as_deref(), f64::from(n)), Origin::Rest(Requester::default()))
+                .unwrap()
         });
         let handed: Vec<_> = orders.collect();
         // Who asks for the results, and in which order, doesn't matter.
@@ -114,7 +124,11 @@ fn many_ids_go_into_few_transactions_and_made_up_ones_into_none() {
         let _device = device(&plant).await;
         let before = detail(&plant, "commands").await["writes"].as_u64().unwrap();
         let write = |id: Option<String>| {
-            plant.commands().write("d", order(id.as_deref(), 1.0), Origin::Rest).unwrap().result()
+            plant
+                .commands()
+                .write("d", order(id.as_deref(), 1.0), Origin::Rest(Requester::default()))
+                .unwrap()
+                .result()
         };
         join_all((0..30).map(|_| write(None))).await;
         assert_eq!(detail(&plant, "commands").await["writes"], before);
@@ -172,7 +186,12 @@ fn while_nothing_can_be_noted_commands_with_an_id_are_refused_and_the_others_go_
         let (status, error) = told(&write(&plant, "a", 1.0).await);
         assert_eq!(status, CommandStatus::Rejected);
         assert!(error.contains("nothing was sent") && error.contains("commands.db"), "{error}");
-        let without = plant.commands().write("d", order(None, 2.0), Origin::Rest).unwrap().result().await;
+        let without = plant
+            .commands()
+            .write("d", order(None, 2.0), Origin::Rest(Requester::default()))
+            .unwrap()
+            .result()
+            .await;
         assert_eq!(without.status, CommandStatus::Ok);
         fs::remove_dir(&path).unwrap();
         await_alarms(&plant, &[]).await;

@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bifrost_actors::audit::AuditSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{Flaw, below, flaw, zero_durations};
@@ -19,6 +20,8 @@ pub struct SecuritySettings {
     pub certificates: CertificateSettings,
     /// Where keys live, and how long.
     pub key_management: KeyManagementSettings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// First password of `admin`, read only while no account exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_password_file: Option<PathBuf>,
@@ -160,6 +163,8 @@ impl SecuritySettings {
         let mut flaws: Vec<_> = below("encryption.algorithms", self.encryption.algorithms.flaws()).collect();
         flaws.extend(below("certificates", self.certificates.flaws()));
         flaws.extend(below("key_management", self.key_management.flaws()));
+        let audit = self.audit.validate().into_iter().map(|(key, problem)| flaw(key, problem)).collect();
+        flaws.extend(below("audit", audit));
         flaws
     }
 }

@@ -9,7 +9,7 @@ use super::{
 pub fn cef(record: &Record, gateway: &str) -> String {
     let entry = &record.entry;
     let severity = match entry.result {
-        Outcome::Success => 3,
+        Outcome::Begun | Outcome::Success => 3,
         Outcome::Failure => 6,
         Outcome::Refused => 7,
     };

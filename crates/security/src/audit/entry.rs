@@ -27,6 +27,8 @@ pub enum Category {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// It is about to be done; another record says how it ended.
+    Begun,
     /// It was done.
     Success,
     /// It was tried and didn't work.
