@@ -1,7 +1,6 @@
 //! Whom a request is for, and whose page asks.
 //!
-//! Until there is an identity, everybody who reaches the port may do everything. Only loopback is served, so
-//! what is left is a page in a browser of this machine: its own requests carry a foreign `Origin`, and after
+//! Only loopback is served, so what is left beside strangers is a page in a browser of this machine: its own requests carry a foreign `Origin`, and after
 //! DNS rebinding a foreign `Host`. Both are refused.
 
 use std::net::IpAddr;

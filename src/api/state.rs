@@ -11,6 +11,7 @@ use bifrost_actors::{
     plc::DevicePorts,
     router::RouterPorts,
 };
+use bifrost_security::{accounts::Authority, audit::AuditSink};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{
@@ -35,6 +36,10 @@ pub struct ApiState {
     pub(super) discovering: Arc<Mutex<()>>,
     /// Places for WebSocket clients.
     pub(super) websocket_places: Arc<Semaphore>,
+    authority: Arc<Authority>,
+    audit: Arc<dyn AuditSink>,
+    /// Passwords that are checked at a time: each takes memory and a core.
+    pub(super) checking: Arc<Semaphore>,
     started: Instant,
 }
 
@@ -52,6 +57,8 @@ impl ApiState {
         readiness: Readiness,
         settings: ApiSettings,
         discovery: DiscoverySettings,
+        authority: Arc<Authority>,
+        audit: Arc<dyn AuditSink>,
     ) -> Self {
         Self {
             gateway,
@@ -62,6 +69,9 @@ impl ApiState {
             discovery: Arc::new(discovery),
             changing: Arc::default(),
             discovering: Arc::default(),
+            authority,
+            audit,
+            checking: Arc::new(Semaphore::new(2)),
             started: Instant::now(),
         }
     }
@@ -84,6 +94,16 @@ impl ApiState {
 
     pub(super) fn discovery(&self) -> &DiscoverySettings {
         &self.discovery
+    }
+
+    /// Who may come in.
+    pub(super) fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// Who takes note.
+    pub(super) fn audit(&self) -> &Arc<dyn AuditSink> {
+        &self.audit
     }
 
     pub(super) fn uptime(&self) -> Duration {

@@ -3,6 +3,7 @@
 //! The only part that knows everything; it decides nothing that one of its parts could decide.
 
 mod control;
+mod identity;
 pub mod logging;
 pub mod signals;
 
@@ -13,10 +14,13 @@ use bifrost_actors::{
     gateway::{ApplyError, Gateway, GatewaySettings, StartError},
     supervision::Arbiters,
 };
+use bifrost_security::audit::Discard;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use self::{
     control::Control,
+    identity::IdentityError,
     signals::{Signals, Told},
 };
 use crate::{
@@ -47,6 +51,9 @@ pub enum AppError {
     /// Its devices can't.
     #[error(transparent)]
     Devices(#[from] ApplyError),
+    /// Nobody could come in.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// What was changed at run time doesn't fit the configuration.
     #[error("{0}; the changes made at run time are in devices.json of gateway.data_dir")]
     Control(#[from] ControlError),
@@ -60,6 +67,7 @@ pub struct App {
     server: ServerHandle,
     signals: Signals,
     url: String,
+    first_password: Option<Zeroizing<String>>,
 }
 
 impl App {
@@ -72,6 +80,8 @@ impl App {
         let gateway = Gateway::start(settings(&config), arbiters(&config)).await?;
         let devices = std::mem::take(&mut config.devices);
         let control = Arc::new(Control::new(gateway.clone(), config.clone(), options)?);
+        let (authority, first_password) = identity::open(&config)?;
+        actix_rt::spawn(identity::watch(Arc::clone(&authority)));
         let readiness = Readiness::default();
         readiness.waits_for("configuration", "the configuration isn't applied yet");
         let state = ApiState::new(
@@ -80,12 +90,14 @@ impl App {
             readiness.clone(),
             api_settings(&config),
             config.discovery.clone(),
+            authority,
+            Arc::new(Discard),
         );
         let listen = |source| AppError::Listen { address: url.clone(), source };
         let server = api::serve(listener, state).map_err(listen)?;
         let handle = server.handle();
         actix_rt::spawn(server);
-        let app = Self { config, gateway, control, server: handle, signals, url };
+        let app = Self { config, gateway, control, server: handle, signals, url, first_password };
         app.control.apply(devices).await?;
         readiness.done("configuration");
         app.say_hello();
@@ -115,6 +127,11 @@ impl App {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The password that was made for `admin`, because there was no account: to be shown once.
+    pub fn take_first_password(&mut self) -> Option<Zeroizing<String>> {
+        self.first_password.take()
     }
 
     /// The gateway within.

@@ -2,5 +2,6 @@
 //!
 //! Libraries only: no actor, no HTTP, no configuration file. Cryptography is OpenSSL's and `RustCrypto`'s.
 
+pub mod accounts;
 pub mod audit;
 pub mod tls;

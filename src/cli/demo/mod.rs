@@ -69,9 +69,10 @@ pub fn run(args: &DemoArgs) -> ExitCode {
     })
 }
 
-async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>) -> ExitCode {
+async fn show(mut app: App, plant: Plant, live: bool, duration: Option<Duration>) -> ExitCode {
     let mut table = Table::new(app.gateway().clone(), app.url().to_owned(), live);
-    table.introduce(&plant);
+    let password = app.take_first_password();
+    table.introduce(&plant, password.as_ref().map(|password| password.as_str()));
     let looking = async {
         let mut ticks =
             tokio::time::interval(if live { Duration::from_millis(500) } else { Duration::from_secs(2) });

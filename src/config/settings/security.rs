@@ -1,9 +1,12 @@
 //! `security`: encryption, certificates, keys, the first account.
 //!
-//! Only read and checked: nothing uses it in this version.
+//! Encryption, certificates and keys are only read and checked: nothing uses them in this version.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use bifrost_security::accounts::{
+    ADMIN, AuthoritySettings, LockoutSettings, PasswordSettings, Permission, Permissions, SessionSettings,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Flaw, below, flaw, zero_durations};
@@ -22,6 +25,14 @@ pub struct SecuritySettings {
     /// First password of `admin`, read only while no account exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_password_file: Option<PathBuf>,
+    /// Roles beside the usual ones, or instead of them.
+    pub roles: BTreeMap<String, Permissions>,
+    /// What is asked of passwords.
+    pub passwords: PasswordSettings,
+    /// How long who logged in stays so.
+    pub sessions: SessionSettings,
+    /// How often somebody may guess.
+    pub lockout: LockoutSettings,
 }
 
 /// The section `security.encryption`.
@@ -160,7 +171,23 @@ impl SecuritySettings {
         let mut flaws: Vec<_> = below("encryption.algorithms", self.encryption.algorithms.flaws()).collect();
         flaws.extend(below("certificates", self.certificates.flaws()));
         flaws.extend(below("key_management", self.key_management.flaws()));
+        flaws.extend(below("passwords", self.passwords.flaws()));
+        flaws.extend(below("sessions", self.sessions.flaws()));
+        flaws.extend(below("lockout", self.lockout.flaws()));
+        if self.roles.get(ADMIN).is_some_and(|admin| !admin.has(Permission::AccountsManage)) {
+            flaws.push(flaw("roles.admin", "must have accounts:manage, or nobody could manage accounts"));
+        }
         flaws
+    }
+
+    /// What identity is told.
+    pub(crate) fn authority(&self) -> AuthoritySettings {
+        AuthoritySettings {
+            roles: self.roles.clone(),
+            passwords: self.passwords.clone(),
+            sessions: self.sessions.clone(),
+            lockout: self.lockout.clone(),
+        }
     }
 }
 
