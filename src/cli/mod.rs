@@ -6,6 +6,7 @@
 pub mod check;
 pub mod demo;
 pub mod health;
+pub mod identity;
 pub mod run;
 pub mod simulate;
 
@@ -33,6 +34,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Ask a running gateway whether it is ready
     Health(health::HealthArgs),
+    /// Accounts
+    User(identity::UserArgs),
+    /// Tokens for programs
+    Token(identity::TokenArgs),
 }
 
 impl Cli {
@@ -44,6 +49,8 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Health(args) => health::run(&args),
+            Command::User(args) => identity::user(&args),
+            Command::Token(args) => identity::token(&args),
         }
     }
 }

@@ -9,7 +9,7 @@ use bifrost_security::accounts::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Gateway, Site, ask_as, until_true};
+use crate::harness::{Answer, Feed, Gateway, Process, Site, ask_as, until_true};
 
 /// What each role may do, written down a second time: who changes one has to mean it.
 const MAY: [(&str, &[&str]); 4] = [
@@ -179,4 +179,69 @@ fn an_account_is_locked_after_its_attempts_and_opens_by_itself() {
     assert_eq!(login("a first password"), 200);
     assert_eq!([login("wrong"), login("wrong"), login("a first password")], [401; 3]);
     until_true("the account to open", || login("a first password") == 200);
+}
+
+#[test]
+fn each_topic_of_the_feed_needs_its_permission() {
+    let site = Site::new(&json!([]));
+    let secret = Secret::generate(Use::Token).unwrap();
+    let store = Store::within(&site.data_dir());
+    let gateway = site.start();
+    let scope = Scope::Permissions([Permission::EventsRead].into_iter().collect());
+    let new = NewToken { name: "events".to_owned(), scope, owner: None, expires: None };
+    store.change(|book| book.issue(new, &secret, &Roles::default())).unwrap();
+    let alarms = format!("{}/api/alarms", gateway.url);
+    until_true("the token", || ask_as(Some(secret.reveal()), "GET", &alarms, &Value::Null).status == 200);
+    let mut feed = Feed::connect_as(secret.reveal(), &gateway.url);
+    for (topic, allowed) in
+        [("device_data", false), ("device_status", false), ("events", true), ("alarms", true)]
+    {
+        feed.subscribe(json!({"topics": ["events", topic]}));
+        feed.send(r#"{"type":"ping"}"#);
+        let answer = feed.find("an answer", |frame| frame["type"] == "pong" || frame["type"] == "error");
+        assert_eq!(answer["type"] == "pong", allowed, "{topic}: {answer}");
+        if !allowed {
+            assert!(answer["message"].as_str().unwrap().contains(topic), "{answer}");
+            feed.of_type("pong");
+        }
+    }
+}
+
+#[test]
+fn the_command_line_manages_accounts_and_tokens_of_a_running_gateway() {
+    // Ann is asked for before she is known, again and again.
+    let patient = json!({"security": {"lockout": {"attempts": 10_000, "source_attempts": 10_000}}});
+    let site = Site::with(&patient, &json!([]));
+    let gateway = site.start();
+    let file = site.data_dir().with_extension("password");
+    fs::write(&file, "a password for ann\n").unwrap();
+    let run = |args: &[&str]| {
+        let config = site.config();
+        let place = ["--config", config.to_str().unwrap()];
+        let mut process = Process::bifrost(&[args, &place].concat());
+        let status = process.wait();
+        (status.code(), process.stdout().join("\n"), process.stderr().join("\n"))
+    };
+    let file = file.to_str().unwrap();
+    let added = run(&["user", "add", "ann", "--role", "operator", "--password-file", file]);
+    assert_eq!(added.0, Some(0), "{added:?}");
+    let again = run(&["user", "add", "Ann", "--role", "operator", "--password-file", file]);
+    assert_eq!(
+        (again.0, again.2.contains("there is an account \"ann\" already")),
+        (Some(1), true),
+        "{again:?}"
+    );
+    let login = json!({"username": "ann", "password": "a password for ann"});
+    let url = format!("{}/api/auth/login", gateway.url);
+    until_true("ann to log in", || ask_as(None, "POST", &url, &login).status == 200);
+    assert!(run(&["user", "list"]).1.contains("\"ann\""));
+    let issued = run(&["token", "issue", "scada", "--role", "viewer", "--expires", "1h"]);
+    let issued: Value = serde_json::from_str(&issued.1).unwrap();
+    let devices = format!("{}/api/devices", gateway.url);
+    let status = || ask_as(issued["token"].as_str(), "GET", &devices, &Value::Null).status;
+    until_true("the token holds", || status() == 200);
+    assert_eq!(run(&["token", "revoke", issued["id"].as_str().unwrap()]).0, Some(0));
+    until_true("the token ends", || status() == 401);
+    assert_eq!(run(&["user", "remove", "ann"]).0, Some(0));
+    until_true("ann to be gone", || ask_as(None, "POST", &url, &login).status == 401);
 }
