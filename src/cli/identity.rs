@@ -156,15 +156,12 @@ impl Opened {
 
 fn read_password(file: Option<&Path>) -> Result<Zeroizing<String>, String> {
     let mut text = Zeroizing::new(String::new());
-    match file {
-        Some(file) => {
-            let read = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
-            text = Zeroizing::new(read?);
-        }
-        None => {
-            let limit = std::io::stdin().lock().take(4096).read_to_string(&mut text);
-            limit.map_err(|error| format!("stdin: {error}"))?;
-        }
+    if let Some(file) = file {
+        let read = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
+        text = Zeroizing::new(read?);
+    } else {
+        let read = std::io::stdin().lock().take(4096).read_to_string(&mut text);
+        read.map_err(|error| format!("stdin: {error}"))?;
     }
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }

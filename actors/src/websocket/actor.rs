@@ -148,7 +148,7 @@ impl Client {
             Request::Subscribe { topics, devices, tags, max_rate_hz, batch } => {
                 let wanted = request::subscription(&topics, devices, tags, max_rate_hz, batch)?;
                 let allowed = self.allowed.ok_or_else(|| "the permission has ended".to_owned())?;
-                if let Some(topic) = allowed.refuses(&wanted.filter.topics) {
+                if let Some(topic) = allowed.refuses(wanted.filter.topics) {
                     return Err(format!("the topic {topic} needs a permission that you don't have"));
                 }
                 self.outbox.backlog.borrow_mut().clear_updates();

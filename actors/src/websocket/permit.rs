@@ -19,7 +19,7 @@ pub struct Allowed {
 
 impl Allowed {
     /// The first topic that is wanted and not allowed.
-    pub(super) fn refuses(self, topics: &Topics) -> Option<&'static str> {
+    pub(super) fn refuses(self, topics: Topics) -> Option<&'static str> {
         let checks = [
             ("device_data", topics.device_data, self.tags),
             ("device_status", topics.device_status, self.devices),

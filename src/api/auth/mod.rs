@@ -112,8 +112,8 @@ fn bearer(request: &HttpRequest) -> Shown {
         return token.map_or(Shown::Unfit, |(_, token)| Shown::Token(token.trim().to_owned()));
     }
     let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
-    let token = offered.filter_map(|protocol| protocol.trim().strip_prefix(SUBPROTOCOL)).next();
+    let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    let token = offered.find_map(|protocol| protocol.trim().strip_prefix(SUBPROTOCOL));
     token.filter(|_| request.path() == "/ws").map_or(Shown::Nothing, |token| Shown::Token(token.to_owned()))
 }
 
