@@ -18,7 +18,6 @@ use actix_web::{
 use futures_util::FutureExt as _;
 
 use super::{
-    auth,
     error::{Kind, Problem},
     hosts,
     state::Bounds,
@@ -113,7 +112,6 @@ async fn answer<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Problem> {
     hosts::check(request.head())?;
-    auth::identify(&request)?;
     let limit = bounds.answer_time(request.path());
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
     match tokio::time::timeout(limit, answer).await {

@@ -96,6 +96,7 @@ pub fn serve(listener: TcpListener, state: ApiState) -> io::Result<Server> {
             .app_data(Data::new(state.bounds()))
             .app_data(Data::new(state.clone()))
             .configure(|config| endpoints().into_iter().for_each(|endpoint| endpoint.register(config)))
+            .wrap(from_fn(auth::identity))
             .wrap(Compress::default())
             .wrap(from_fn(middleware::envelope))
     });

@@ -49,9 +49,18 @@ const PUBLIC: [&str; 4] = ["/health", "/readiness", handlers::LOGIN, handlers::R
 /// Paths that stay open to who has to choose a new password.
 const OPEN: [&str; 3] = [handlers::PASSWORD, handlers::LOGOUT, handlers::ME];
 
-/// Finds out who asks. A stranger gets no further than the public paths, and learns not even which others
+/// Finds out who asks, before anybody is asked.
+pub(super) async fn identity(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    identify(&request)?;
+    next.call(request).await
+}
+
+/// A stranger gets no further than the public paths, and learns not even which others
 /// there are.
-pub(super) fn identify(request: &ServiceRequest) -> Result<(), Problem> {
+fn identify(request: &ServiceRequest) -> Result<(), Problem> {
     let Some(state) = request.app_data::<Data<ApiState>>() else {
         return Err(Problem::new(Kind::Internal, "the server was built without a state"));
     };
