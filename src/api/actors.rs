@@ -8,6 +8,7 @@ use actix_web::{
     web::{self, Data, Json},
 };
 use bifrost_actors::supervision::{NodeSnapshot, TreeError, encode_name};
+use bifrost_security::accounts::Permission;
 
 use super::{
     dto::TreeQuery,
@@ -27,12 +28,16 @@ const MOMENT: Duration = Duration::from_secs(2);
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::at("/api/actors").get(tree),
+        Endpoint::at("/api/actors").get(Permission::ActorsRead, tree),
         // A path has slashes, and an actor may be called `restart`: only its last segment is an action.
         Endpoint::at("/api/actors/{path:.+}")
-            .other(web::get().to(branch), Some((Method::GET, "/api/actors/{path}")))
-            .other(web::head().to(branch), None)
-            .other(web::post().to(act), Some((Method::POST, "/api/actors/{path}/{action}"))),
+            .other(Permission::ActorsRead, web::get().to(branch), Some((Method::GET, "/api/actors/{path}")))
+            .other(Permission::ActorsRead, web::head().to(branch), None)
+            .other(
+                Permission::ActorsOrder,
+                web::post().to(act),
+                Some((Method::POST, "/api/actors/{path}/{action}")),
+            ),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::{cmp::Reverse, sync::Arc};
 use actix_web::web::{Data, Json};
 use bifrost_actors::router::{AcknowledgeAlarm, ListAlarms};
 use bifrost_model::Alarm;
+use bifrost_security::accounts::Permission;
 
 use super::{
     dto::{Acknowledged, AlarmList, AlarmQuery},
@@ -18,8 +19,8 @@ use super::{
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::at("/api/alarms").get(list),
-        Endpoint::at("/api/alarms/{id}/acknowledge").post(acknowledge),
+        Endpoint::at("/api/alarms").get(Permission::EventsRead, list),
+        Endpoint::at("/api/alarms/{id}/acknowledge").post(Permission::AlarmsAcknowledge, acknowledge),
     ]
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use actix_web::web::{Data, Json};
+use bifrost_security::accounts::Permission;
 
 use super::{
     control::{ControlError, ReloadReport},
@@ -14,7 +15,7 @@ use super::{
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::at("/api/config/reload").post(reload)]
+    vec![Endpoint::at("/api/config/reload").post(Permission::ConfigReload, reload)]
 }
 
 /// Reads the configuration anew and applies it: only the actors concerned restart.

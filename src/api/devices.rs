@@ -13,6 +13,7 @@ use bifrost_actors::{
     router::ReadLast,
     supervision::encode_name,
 };
+use bifrost_security::accounts::Permission;
 use futures_util::future::join_all;
 
 use super::{
@@ -35,19 +36,24 @@ use super::{
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::at("/api/devices").get(list).post(create),
+        Endpoint::at("/api/devices")
+            .get(Permission::DevicesRead, list)
+            .post(Permission::DevicesConfigure, create),
         // A device may be called `discover`: what isn't a scan is about that device.
         Endpoint::at(discover::PATH)
-            .post(discover)
-            .other(web::get().to(show), None)
-            .other(web::head().to(show), None)
-            .other(web::put().to(replace), None)
-            .other(web::delete().to(remove), None),
-        Endpoint::at("/api/devices/{id}").get(show).put(replace).delete(remove),
-        Endpoint::at("/api/devices/{id}/tags").get(tags),
-        Endpoint::at("/api/devices/{id}/stats").get(stats),
-        Endpoint::at("/api/devices/{id}/info").get(info),
-        Endpoint::at("/api/devices/{id}/forget").post(forget),
+            .post(Permission::DevicesConfigure, discover)
+            .other(Permission::DevicesRead, web::get().to(show), None)
+            .other(Permission::DevicesRead, web::head().to(show), None)
+            .other(Permission::DevicesConfigure, web::put().to(replace), None)
+            .other(Permission::DevicesConfigure, web::delete().to(remove), None),
+        Endpoint::at("/api/devices/{id}")
+            .get(Permission::DevicesRead, show)
+            .put(Permission::DevicesConfigure, replace)
+            .delete(Permission::DevicesConfigure, remove),
+        Endpoint::at("/api/devices/{id}/tags").get(Permission::TagsRead, tags),
+        Endpoint::at("/api/devices/{id}/stats").get(Permission::DevicesRead, stats),
+        Endpoint::at("/api/devices/{id}/info").get(Permission::DevicesRead, info),
+        Endpoint::at("/api/devices/{id}/forget").post(Permission::DevicesConfigure, forget),
     ]
 }
 

@@ -85,6 +85,10 @@ pub struct Details {
     #[serde(skip)]
     #[schema(ignore)]
     pub allow: Option<String>,
+    /// When to come again, in seconds, for the header `Retry-After`.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -103,8 +107,19 @@ impl Problem {
     fn build(status: StatusCode, type_uri: String, title: String, detail: String) -> Self {
         let (instance, request_id, line, column, allow) = (None, None, None, None, None);
         let (status, errors) = (status.as_u16(), Vec::new());
-        let details =
-            Details { type_uri, title, status, detail, instance, request_id, errors, line, column, allow };
+        let details = Details {
+            type_uri,
+            title,
+            status,
+            detail,
+            instance,
+            request_id,
+            errors,
+            line,
+            column,
+            allow,
+            retry_after: None,
+        };
         Self(Box::new(details))
     }
 
@@ -140,6 +155,13 @@ impl Problem {
     #[must_use]
     pub fn allowing(mut self, methods: String) -> Self {
         self.0.allow = Some(methods);
+        self
+    }
+
+    /// With the time after which to come again.
+    #[must_use]
+    pub fn after(mut self, time: std::time::Duration) -> Self {
+        self.0.retry_after = Some(time.as_secs().max(1));
         self
     }
 
@@ -190,6 +212,12 @@ impl ResponseError for Problem {
         }
         if let Some(allow) = &self.allow {
             builder.insert_header((header::ALLOW, allow.as_str()));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            builder.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            builder.insert_header((header::RETRY_AFTER, seconds));
         }
         if self.status() == StatusCode::UPGRADE_REQUIRED {
             builder.insert_header((header::UPGRADE, "websocket"));

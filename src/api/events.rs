@@ -2,6 +2,7 @@
 
 use actix_web::web::{Data, Json};
 use bifrost_actors::router::ListEvents;
+use bifrost_security::accounts::Permission;
 
 use super::{
     dto::{EventList, EventQuery},
@@ -13,7 +14,7 @@ use super::{
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::at("/api/events").get(list)]
+    vec![Endpoint::at("/api/events").get(Permission::EventsRead, list)]
 }
 
 /// Lists what happened, newest first, as far as it is kept in memory.

@@ -7,13 +7,17 @@ use actix_web::{
 };
 
 use super::{
+    auth::Access,
     dto::{Health, ReadinessAnswer},
     endpoint::Endpoint,
     state::ApiState,
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::at("/health").get(health), Endpoint::at("/readiness").get(readiness)]
+    vec![
+        Endpoint::at("/health").get(Access::Public, health),
+        Endpoint::at("/readiness").get(Access::Public, readiness),
+    ]
 }
 
 /// Answers as long as the process lives; says nothing of devices.

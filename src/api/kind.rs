@@ -21,6 +21,14 @@ pub enum Kind {
     ForeignOrigin,
     /// Discovery outside of what the configuration allows.
     RangeNotAllowed,
+    /// Nobody who is known asks.
+    Unauthenticated,
+    /// Who asks may not.
+    PermissionMissing,
+    /// A new password is due before anything else.
+    PasswordChangeDue,
+    /// Too many log-ins have failed.
+    TooManyAttempts,
     /// Nothing at this path.
     UnknownPath,
     /// No such device.
@@ -94,6 +102,12 @@ impl Kind {
             Self::ForeignHost => (S::FORBIDDEN, "foreign-host", "The request is for another host"),
             Self::ForeignOrigin => (S::FORBIDDEN, "foreign-origin", "Another site's page asks"),
             Self::RangeNotAllowed => (S::FORBIDDEN, "range-not-allowed", "Range not allowed"),
+            Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "Who asks isn't known"),
+            Self::PermissionMissing => (S::FORBIDDEN, "permission-missing", "A permission is missing"),
+            Self::PasswordChangeDue => {
+                (S::FORBIDDEN, "password-change-due", "A new password is due before anything else")
+            }
+            Self::TooManyAttempts => (S::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts"),
             Self::UnknownPath => (S::NOT_FOUND, "unknown-path", "Nothing at this path"),
             Self::UnknownDevice => (S::NOT_FOUND, "unknown-device", "Unknown device"),
             Self::UnknownTag => (S::NOT_FOUND, "unknown-tag", "Unknown tag"),

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Json};
 use bifrost_actors::dead_letters::{
     DeleteLetters, GetLetter, LettersPorts, ListLetters, Replay, ReplayError, Replayed, Which,
 };
+use bifrost_security::accounts::Permission;
 
 use super::{
     dto_brokers::{LetterDeletion, LetterList, LetterQuery, LetterReplayed, LetterRow, LettersDeleted},
@@ -21,9 +22,13 @@ const MAX_LISTED_PAYLOAD: usize = 4096;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::at("/api/dead-letters").get(list).delete(delete_all),
-        Endpoint::at("/api/dead-letters/{id}").get(show).delete(delete),
-        Endpoint::at("/api/dead-letters/{id}/replay").post(replay),
+        Endpoint::at("/api/dead-letters")
+            .get(Permission::SpoolRead, list)
+            .delete(Permission::SpoolManage, delete_all),
+        Endpoint::at("/api/dead-letters/{id}")
+            .get(Permission::SpoolRead, show)
+            .delete(Permission::SpoolManage, delete),
+        Endpoint::at("/api/dead-letters/{id}/replay").post(Permission::SpoolManage, replay),
     ]
 }
 

@@ -7,14 +7,19 @@ use actix_web::{
     web::{Data, Payload},
 };
 
+use bifrost_actors::websocket::{Allowed, Permit};
+use bifrost_security::accounts::Permission;
+use tokio::time::Instant;
+
 use super::{
+    auth::{Access, Caller},
     endpoint::Endpoint,
     error::{Kind, Problem},
     state::ApiState,
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::at("/ws").get(live)]
+    vec![Endpoint::at("/ws").get(Access::Anyone, live)]
 }
 
 /// Opens the live feed.
@@ -33,6 +38,7 @@ pub(super) async fn live(
     state: Data<ApiState>,
     request: HttpRequest,
     payload: Payload,
+    caller: Caller,
 ) -> Result<HttpResponse, Problem> {
     let Ok(place) = Arc::clone(&state.websocket_places).try_acquire_owned() else {
         let most = state.settings().websocket_max_clients;
@@ -41,7 +47,21 @@ pub(super) async fn live(
     };
     let no_handshake =
         |error| Problem::new(Kind::UpgradeRequired, format!("no WebSocket handshake: {error}"));
-    let (response, session, stream) = actix_ws::handle(&request, payload).map_err(no_handshake)?;
-    bifrost_actors::websocket::serve(state.gateway().clone(), session, stream, place);
+    let (response, session, stream) =
+        actix_ws::handle_with_protocols(&request, payload, &["bifrost"]).map_err(no_handshake)?;
+    bifrost_actors::websocket::serve(state.gateway().clone(), session, stream, place, permit(&state, caller));
     Ok(response)
+}
+
+/// As long as what the client showed holds, and for what it is permitted then.
+fn permit(state: &ApiState, caller: Caller) -> Permit {
+    let (authority, proof) = (Arc::clone(state.authority()), caller.0.proof);
+    Permit::new(move || {
+        let who = authority.still(&proof, Instant::now().into_std()).filter(|who| !who.must_change)?;
+        Some(Allowed {
+            tags: who.may(Permission::TagsRead),
+            devices: who.may(Permission::DevicesRead),
+            events: who.may(Permission::EventsRead),
+        })
+    })
 }

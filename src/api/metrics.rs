@@ -1,6 +1,7 @@
 //! `/metrics`: what Prometheus collects.
 
 use actix_web::{HttpResponse, http::header, web::Data};
+use bifrost_security::accounts::Permission;
 use prometheus::{TEXT_FORMAT, TextEncoder};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::at("/metrics").get(metrics)]
+    vec![Endpoint::at("/metrics").get(Permission::MetricsRead, metrics)]
 }
 
 /// Shows all metrics in Prometheus' text format.

@@ -5,6 +5,7 @@
 
 mod actors;
 mod alarms;
+mod auth;
 mod body;
 mod config;
 mod control;
@@ -45,6 +46,7 @@ use actix_web::{
     web::Data,
 };
 
+pub use auth::Access;
 pub use control::{ConfigControl, ControlError, ReloadReport};
 pub use discover::{AddressRange, DiscoverySettings};
 pub use error::{Details, KeyProblem, Kind, Problem};
@@ -66,6 +68,7 @@ fn endpoints() -> Vec<Endpoint> {
         letters::endpoints,
         spool::endpoints,
         config::endpoints,
+        auth::endpoints,
         health::endpoints,
         metrics::endpoints,
         live::endpoints,
@@ -76,6 +79,11 @@ fn endpoints() -> Vec<Endpoint> {
 
 /// Method and path of everything that is served, paths as in the description.
 pub fn routes() -> Vec<(Method, &'static str)> {
+    access().into_iter().map(|(method, path, _)| (method, path)).collect()
+}
+
+/// The same, with who may use them.
+pub fn access() -> Vec<(Method, &'static str, Access)> {
     endpoints().iter().flat_map(|endpoint| endpoint.documented().to_vec()).collect()
 }
 
@@ -92,6 +100,7 @@ pub fn serve(listener: TcpListener, state: ApiState) -> io::Result<Server> {
             .app_data(Data::new(state.bounds()))
             .app_data(Data::new(state.clone()))
             .configure(|config| endpoints().into_iter().for_each(|endpoint| endpoint.register(config)))
+            .wrap(from_fn(auth::identity))
             .wrap(Compress::default())
             .wrap(from_fn(middleware::envelope))
     });

@@ -8,12 +8,18 @@ use utoipa::{
 };
 
 use super::{
-    actors, alarms, config, devices, discover, endpoint::Endpoint, error, events, health, letters, live,
-    metrics, spool, tags,
+    actors, alarms,
+    auth::{self, Access},
+    config, devices, discover,
+    endpoint::Endpoint,
+    error, events, health, letters, live, metrics, spool, tags,
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::at("/api/openapi.json").get(describe), Endpoint::at("/").get(index)]
+    vec![
+        Endpoint::at("/api/openapi.json").get(Access::Anyone, describe),
+        Endpoint::at("/").get(Access::Anyone, index),
+    ]
 }
 
 #[derive(OpenApi)]
@@ -32,7 +38,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         actors::tree, actors::branch, actors::act,
         events::list, alarms::list, alarms::acknowledge, config::reload,
         letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list,
-        health::health, health::readiness, metrics::metrics, live::live, describe, index,
+        health::health, health::readiness, metrics::metrics, live::live, auth::login, auth::refresh, auth::logout, auth::me, auth::password, describe, index,
     ),
     components(schemas(error::Details)),
     modifiers(&EveryError),
@@ -44,6 +50,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         (name = "alarms", description = "What needs attention"),
         (name = "brokers", description = "What waits for brokers, and what they refuse"),
         (name = "config", description = "The configuration"),
+        (name = "identity", description = "Log-ins and sessions"),
         (name = "operation", description = "Health, metrics, this description"),
     )
 )]
@@ -63,7 +70,7 @@ impl Modify for EveryError {
 }
 
 fn complete(operation: &mut Operation) {
-    let any = "Any problem: 400, 403 (foreign host or origin), 404, 405, 408, 413, 415, 500, 503, 504";
+    let any = "Any problem: 400, 401, 403 (a permission is missing; foreign host or origin), 404, 405, 408, 413, 415, 500, 503, 504";
     let responses = &mut operation.responses.responses;
     responses.insert("default".to_owned(), ResponseBuilder::new().description(any).build().into());
     for (status, response) in responses {

@@ -1,11 +1,12 @@
 //! `/api/spool`: what waits for brokers, since when, and what was dropped.
 
 use actix_web::web::{Data, Json};
+use bifrost_security::accounts::Permission;
 
 use super::{dto_brokers::SpoolList, endpoint::Endpoint, state::ApiState};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::at("/api/spool").get(list)]
+    vec![Endpoint::at("/api/spool").get(Permission::SpoolRead, list)]
 }
 
 /// Shows for each broker's session what waits, what was dropped, and which scans aren't acknowledged yet.

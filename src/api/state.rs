@@ -11,7 +11,7 @@ use bifrost_actors::{
     plc::DevicePorts,
     router::RouterPorts,
 };
-use bifrost_security::tls::ServerIdentity;
+use bifrost_security::{accounts::Authority, audit::AuditSink, tls::ServerIdentity};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{
@@ -38,6 +38,10 @@ pub struct ApiState {
     pub(super) discovering: Arc<Mutex<()>>,
     /// Places for WebSocket clients.
     pub(super) websocket_places: Arc<Semaphore>,
+    authority: Arc<Authority>,
+    audit: Arc<dyn AuditSink>,
+    /// Passwords that are checked at a time: each takes memory and a core.
+    pub(super) checking: Arc<Semaphore>,
     started: Instant,
 }
 
@@ -55,6 +59,8 @@ impl ApiState {
         readiness: Readiness,
         settings: ApiSettings,
         discovery: DiscoverySettings,
+        authority: Arc<Authority>,
+        audit: Arc<dyn AuditSink>,
     ) -> Self {
         Self {
             gateway,
@@ -66,6 +72,9 @@ impl ApiState {
             identity: None,
             changing: Arc::default(),
             discovering: Arc::default(),
+            authority,
+            audit,
+            checking: Arc::new(Semaphore::new(2)),
             started: Instant::now(),
         }
     }
@@ -99,6 +108,16 @@ impl ApiState {
 
     pub(super) fn discovery(&self) -> &DiscoverySettings {
         &self.discovery
+    }
+
+    /// Who may come in.
+    pub(super) fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// Who takes note.
+    pub(super) fn audit(&self) -> &Arc<dyn AuditSink> {
+        &self.audit
     }
 
     pub(super) fn uptime(&self) -> Duration {

@@ -14,6 +14,7 @@ use bifrost_drivers::{
     modbus::{Address, Point},
 };
 use bifrost_model::{CommandResult, DataType, DeviceTags, TagClass, TagInfo, check_id};
+use bifrost_security::accounts::Permission;
 
 use super::{
     body::Body,
@@ -27,8 +28,10 @@ use super::{
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::at("/api/tags/read").get(read_by_query).post(read),
-        Endpoint::at("/api/tags/write").post(write),
+        Endpoint::at("/api/tags/read")
+            .get(Permission::TagsRead, read_by_query)
+            .post(Permission::TagsRead, read),
+        Endpoint::at("/api/tags/write").post(Permission::TagsWrite, write),
     ]
 }
 

@@ -1,52 +1,73 @@
-//! What HTTPS shows: from the configuration's files, and again from them when the process is told to reload.
+//! Who may come in: opened at start, given a first account, and read again when the command line changed it.
 
-use bifrost_security::tls::{ServerIdentity, TlsVersion};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use super::AppError;
+use bifrost_security::accounts::{
+    ADMIN, Account, Authority, PasswordError, StoreError, Update, one_time_password,
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
 use crate::config::Config;
 
-/// The identity that the configuration names; none: plain HTTP.
-pub(super) fn of(config: &Config) -> Result<Option<ServerIdentity>, AppError> {
-    if config.gateway.insecure_http {
-        return Ok(None);
-    }
-    let settings = config.server_tls().ok_or(AppError::NoCertificate)?;
-    Ok(Some(ServerIdentity::load(settings)?))
+/// How soon a change by the command line takes effect.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Why nobody could come in.
+#[derive(Debug, Error)]
+pub enum IdentityError {
+    /// Accounts can't be read or kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The first password can't be read.
+    #[error("security.bootstrap_password_file {file}: {source}; name a file that the gateway can read")]
+    PasswordFile {
+        /// Which file.
+        file: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The first password isn't taken.
+    #[error("the first password of admin: {0}")]
+    Password(#[from] PasswordError),
 }
 
-/// What an operator should know of it at the start.
-pub(super) fn say(identity: Option<&ServerIdentity>) {
-    let Some(identity) = identity else {
-        tracing::warn!(
-            "HTTP is not encrypted: gateway.insecure_http is set, and this machine alone can connect"
-        );
-        return;
+/// The accounts, and the password that was made for `admin` because there was no account. Takes its time.
+pub(super) fn open(config: &Config) -> Result<(Arc<Authority>, Option<Zeroizing<String>>), IdentityError> {
+    let authority = Authority::open(&config.gateway.data_dir, &config.security.authority())?;
+    if !authority.book().accounts().is_empty() {
+        return Ok((Arc::new(authority), None));
+    }
+    let (password, made) = match &config.security.bootstrap_password_file {
+        Some(file) => (read(file)?, false),
+        None => (one_time_password()?, true),
     };
-    let settings = identity.settings();
-    tracing::info!(
-        fingerprint = identity.fingerprint(),
-        not_after = %identity.not_after(),
-        client_auth = ?settings.client_auth,
-        "HTTPS is served"
-    );
-    if settings.min_version < TlsVersion::Tls13 {
-        tracing::warn!(
-            "TLS 1.2 is allowed: set gateway.tls.min_version to \"1.3\" as soon as every client can do that"
-        );
-    }
+    let hash = authority.hash(ADMIN, &password)?;
+    authority.change(|book, roles| {
+        book.add(Account::new(ADMIN, ADMIN), roles)?;
+        book.update(ADMIN, Update { password: Some((hash, made)), ..Update::default() }, roles)
+    })?;
+    Ok((Arc::new(authority), made.then_some(password)))
 }
 
-/// Reads the files again; what is no good is told, and changes nothing.
-pub(super) fn reload(identity: Option<&ServerIdentity>) {
-    let Some(identity) = identity else { return };
-    match identity.reload() {
-        Ok(true) => {
-            let (fingerprint, not_after) = (identity.fingerprint(), identity.not_after());
-            tracing::info!(fingerprint, %not_after, "another certificate is shown from now on");
+fn read(file: &Path) -> Result<Zeroizing<String>, IdentityError> {
+    let failed = |source| IdentityError::PasswordFile { file: file.display().to_string(), source };
+    let text = Zeroizing::new(fs::read_to_string(file).map_err(failed)?);
+    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// Looks again and again whether the command line has changed accounts or tokens.
+pub(super) async fn watch(authority: Arc<Authority>) {
+    let mut told = false;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match authority.look_again() {
+            Ok(_) => told = false,
+            Err(error) if !told => {
+                told = true;
+                tracing::error!(%error, "accounts stay as they were read last");
+            }
+            Err(_) => {}
         }
-        Ok(false) => {
-            tracing::info!("the certificate is the same; authorities and revocation lists were read again");
-        }
-        Err(error) => tracing::error!("HTTPS goes on with what it has: {error}"),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The only part that knows everything; it decides nothing that one of its parts could decide.
 
+mod certificate;
 mod control;
 pub mod development;
 mod identity;
@@ -16,13 +17,17 @@ use bifrost_actors::{
     gateway::{ApplyError, Gateway, GatewaySettings, StartError},
     supervision::Arbiters,
 };
-use bifrost_security::audit::{AuditSink as _, Category, Entry, Outcome, Source};
-use bifrost_security::tls::{ServerError, ServerIdentity};
+use bifrost_security::{
+    audit::{AuditSink as _, Category, Entry, Outcome, Source},
+    tls::{ServerError, ServerIdentity},
+};
 use serde_json::json;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use self::{
     control::Control,
+    identity::IdentityError,
     signals::{Signals, Told},
 };
 use crate::{
@@ -63,6 +68,9 @@ pub enum AppError {
     /// Its devices can't.
     #[error(transparent)]
     Devices(#[from] ApplyError),
+    /// Nobody could come in.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// What was changed at run time doesn't fit the configuration.
     #[error("{0}; the changes made at run time are in devices.json of gateway.data_dir")]
     Control(#[from] ControlError),
@@ -77,6 +85,7 @@ pub struct App {
     signals: Signals,
     url: String,
     identity: Option<ServerIdentity>,
+    first_password: Option<Zeroizing<String>>,
 }
 
 impl App {
@@ -84,13 +93,15 @@ impl App {
     /// `options` say where the configuration came from, so that it can be read again.
     pub async fn build(mut config: Config, options: LoadOptions) -> Result<Self, AppError> {
         let signals = Signals::listen().map_err(AppError::Signals)?;
-        let identity = identity::of(&config)?;
+        let identity = certificate::of(&config)?;
         let listener = bind(&config)?;
         let scheme = if identity.is_some() { "https" } else { "http" };
         let url = listener.local_addr().map(|address| format!("{scheme}://{address}")).unwrap_or_default();
         let gateway = Gateway::start(settings(&config), arbiters(&config)).await?;
         let devices = std::mem::take(&mut config.devices);
         let control = Arc::new(Control::new(gateway.clone(), config.clone(), options)?);
+        let (authority, first_password) = identity::open(&config)?;
+        actix_rt::spawn(identity::watch(Arc::clone(&authority)));
         let readiness = Readiness::default();
         readiness.waits_for("configuration", "the configuration isn't applied yet");
         let state = ApiState::new(
@@ -99,6 +110,8 @@ impl App {
             readiness.clone(),
             api_settings(&config),
             config.discovery.clone(),
+            authority,
+            Arc::new(gateway.audit().clone()),
         );
         let state = match &identity {
             Some(identity) => state.over_tls(identity.clone()),
@@ -108,7 +121,7 @@ impl App {
         let server = api::serve(listener, state).map_err(listen)?;
         let handle = server.handle();
         actix_rt::spawn(server);
-        let app = Self { config, gateway, control, server: handle, signals, url, identity };
+        let app = Self { config, gateway, control, server: handle, signals, url, identity, first_password };
         app.record_start();
         app.control.apply(devices).await?;
         readiness.done("configuration");
@@ -141,7 +154,7 @@ impl App {
             data_dir = %gateway.data_dir.display(),
             "gateway runs"
         );
-        identity::say(self.identity.as_ref());
+        certificate::say(self.identity.as_ref());
     }
 
     /// What HTTPS shows.
@@ -152,6 +165,11 @@ impl App {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The password that was made for `admin`, because there was no account: to be shown once.
+    pub fn take_first_password(&mut self) -> Option<Zeroizing<String>> {
+        self.first_password.take()
     }
 
     /// The gateway within.
@@ -167,7 +185,7 @@ impl App {
                     Told::Stop => break false,
                     // Beside: a reload that takes long mustn't hold up a stop.
                     Told::Reload => {
-                        identity::reload(self.identity.as_ref());
+                        certificate::reload(self.identity.as_ref());
                         drop(actix_rt::spawn(Arc::clone(&self.control).reload_and_log()));
                     }
                 },

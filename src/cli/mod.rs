@@ -6,6 +6,7 @@
 pub mod check;
 pub mod demo;
 pub mod health;
+pub mod identity;
 pub mod pki;
 pub mod run;
 pub mod simulate;
@@ -36,6 +37,10 @@ enum Command {
     Pki(pki::PkiArgs),
     /// Ask a running gateway whether it is ready
     Health(health::HealthArgs),
+    /// Accounts
+    User(identity::UserArgs),
+    /// Tokens for programs
+    Token(identity::TokenArgs),
 }
 
 impl Cli {
@@ -48,6 +53,8 @@ impl Cli {
             Command::Simulate(args) => simulate::run(&args),
             Command::Pki(args) => pki::run(&args),
             Command::Health(args) => health::run(&args),
+            Command::User(args) => identity::user(&args),
+            Command::Token(args) => identity::token(&args),
         }
     }
 }

@@ -74,7 +74,13 @@ pub fn run(args: &RunArgs) -> ExitCode {
     }
     actix::System::new().block_on(async {
         match App::build(config, options).await {
-            Ok(app) => app.run_until_told().await,
+            Ok(mut app) => {
+                if let Some(password) = app.take_first_password() {
+                    // Past the log, which may be kept anywhere.
+                    eprintln!("bifrost: no account yet: log in as admin with {} and change it", *password);
+                }
+                app.run_until_told().await
+            }
             Err(error) => super::fail(error),
         }
     })

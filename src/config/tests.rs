@@ -85,6 +85,7 @@ fn every_default_that_is_documented_is_the_real_one() {
     };
     documented.security.key_management.vault_address = None;
     documented.security.bootstrap_password_file = None;
+    documented.security.roles.clear();
     documented.industrial_security.compliance_mode = None;
     documented.messaging.mqtt.clear();
     documented.messaging.nats.clear();

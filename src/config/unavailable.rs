@@ -66,7 +66,6 @@ impl Config {
                 security.key_management.key_rotation_interval != keys.key_rotation_interval,
                 REMOVE,
             ),
-            ("bootstrap_password_file", security.bootstrap_password_file.is_some(), REMOVE),
         ];
         asked_for("security", rows)
     }

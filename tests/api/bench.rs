@@ -19,10 +19,16 @@ use bifrost_actors::{
     plc::DeviceSettings,
     supervision::{Arbiters, SupervisionSettings},
 };
+use bifrost_security::{
+    accounts::{Authority, AuthoritySettings},
+    audit::Discard,
+};
 use bifrost_simulator::{PlcSettings, SimulatedPlc};
 use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+
+use crate::identity;
 
 /// Longest wait for something that has to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -151,6 +157,7 @@ impl Bench {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address))
+            .header("authorization", format!("Bearer {}", identity::TOKEN))
             .header("content-type", "application/json");
         let body = body.map(ToString::to_string).unwrap_or_default();
         let mut response = self.agent.run(request.body(body).unwrap()).unwrap();
@@ -163,6 +170,8 @@ impl Bench {
     /// Sends these lines as they are, with a body, and reads until the server closes.
     pub(crate) fn raw(&self, lines: &[&str], body: &[u8]) -> Answer {
         let mut stream = self.connect();
+        let bearer = bearer();
+        let lines = [lines, &[&bearer]].concat();
         stream.write_all(format!("{}\r\nconnection: close\r\n\r\n", lines.join("\r\n")).as_bytes()).unwrap();
         stream.write_all(body).unwrap();
         let mut answer = Vec::new();
@@ -240,7 +249,10 @@ async fn run(
         deadline: Duration::from_secs(10),
         ..DiscoverySettings::default()
     };
-    let state = ApiState::new(gateway.clone(), control, readiness, settings, discovery);
+    identity::prepare(data.path());
+    let authority = Arc::new(Authority::open(data.path(), &AuthoritySettings::default()).unwrap());
+    let state =
+        ApiState::new(gateway.clone(), control, readiness, settings, discovery, authority, Arc::new(Discard));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = serve(listener, state).unwrap();
@@ -309,6 +321,11 @@ impl Answer {
         let errors = problem["errors"].as_array().cloned().unwrap_or_default();
         errors.iter().map(|error| error["key"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// The header that shows who the tests are.
+pub(crate) fn bearer() -> String {
+    format!("authorization: Bearer {}", identity::TOKEN)
 }
 
 /// A device with a writable number, one that isn't, and a switch.

@@ -4,10 +4,14 @@ use std::io::{Read as _, Write as _};
 
 use bifrost::api::ApiSettings;
 
-use crate::bench::{Bench, press};
+use crate::bench::{Bench, bearer, press};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn with_token(handshake: &str) -> String {
+    handshake.replace("connection: upgrade", &format!("connection: upgrade\r\n{}", bearer()))
+}
 
 fn one_place() -> Bench {
     let settings = ApiSettings { websocket_max_clients: 1, ..ApiSettings::default() };
@@ -17,7 +21,7 @@ fn one_place() -> Bench {
 /// Shakes hands, and answers with the connection and the answer's first line.
 fn shake(bench: &Bench) -> (std::net::TcpStream, String) {
     let mut stream = bench.connect();
-    stream.write_all(HANDSHAKE.as_bytes()).unwrap();
+    stream.write_all(with_token(HANDSHAKE).as_bytes()).unwrap();
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
     (stream, String::from_utf8_lossy(&answer).into_owned())

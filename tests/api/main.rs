@@ -14,6 +14,8 @@ mod description;
 mod devices;
 mod discovery;
 mod events;
+#[path = "../harness/identity.rs"]
+mod identity;
 mod letters;
 mod limits;
 mod live;

@@ -240,7 +240,6 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
         ),
         ("security: {certificates: {auto_rotate: true}}", "security.certificates.auto_rotate: "),
         ("security: {key_management: {provider: aws-kms}}", "security.key_management.provider: "),
-        ("security: {bootstrap_password_file: /x}", "security.bootstrap_password_file: "),
         ("messaging: {mqtt: {broker: \"tls://a:1\", encrypt: true}}", "messaging.mqtt.encrypt: "),
         (
             "messaging: {nats: [{servers: [\"nats://a:1\"]}, {servers: [\"nats://b:1\"], encrypt: true}]}",

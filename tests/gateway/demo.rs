@@ -1,23 +1,37 @@
 //! `bifrost demo` without a terminal, as a script or a curious person with a pipe sees it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Answer, Process, ask, until, until_true};
+use crate::harness::{Answer, Process, ask_as, until, until_true};
 
-fn start(devices: &str) -> (Process, String) {
+/// The demo, where it is, and a token of who logged in and chose a password.
+fn start(devices: &str) -> (Process, String, String) {
     let mut demo = Process::bifrost(&["demo", "--port", "0", "--devices", devices, "--plain"]);
     let line = demo.line("the URL", |line| line.starts_with("gateway "));
     let url = line.split_whitespace().nth(1).expect("a URL").to_owned();
-    (demo, url)
+    let line = demo.line("the password", |line| line.contains("once with the password "));
+    let words = line.split("once with the password ").nth(1).expect("a password");
+    let password = words.split_whitespace().next().expect("a password").to_owned();
+    let token = log_in(&url, &password);
+    let chosen = json!({"current": password, "new": "a password of my own"});
+    assert_eq!(ask_as(Some(&token), "POST", &format!("{url}/api/auth/password"), &chosen).status, 204);
+    let token = log_in(&url, "a password of my own");
+    (demo, url, token)
 }
 
-fn device(url: &str, id: &str) -> Answer {
-    ask("GET", &format!("{url}/api/devices/{id}"), &Value::Null)
+fn log_in(url: &str, password: &str) -> String {
+    let body = json!({"username": "admin", "password": password});
+    let answer = ask_as(None, "POST", &format!("{url}/api/auth/login"), &body);
+    answer.body["token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+fn device(url: &str, token: &str, id: &str) -> Answer {
+    ask_as(Some(token), "GET", &format!("{url}/api/devices/{id}"), &Value::Null)
 }
 
 #[test]
 fn the_demo_says_where_it_is_and_what_it_reads_and_ends_with_0_on_sigint() {
-    let (mut demo, url) = start("5");
+    let (mut demo, url, token) = start("5");
     assert!(url.starts_with("https://127.0.0.1:"), "{url}");
     let trust = demo.line("whom to trust", |line| line.starts_with("trust "));
     let authority = trust.trim_start_matches("trust").split(',').next().unwrap().trim();
@@ -28,7 +42,7 @@ fn the_demo_says_where_it_is_and_what_it_reads_and_ends_with_0_on_sigint() {
     demo.line("how to stop a PLC", |line| line.contains("stop press-1") && line.contains("start press-1"));
     demo.line("how to end", |line| line.contains("Ctrl-C"));
     demo.line("values", |line| line.starts_with("press-1 online ") && line.contains("temperature="));
-    let listed = ask("GET", &format!("{url}/api/devices"), &Value::Null).body;
+    let listed = ask_as(Some(&token), "GET", &format!("{url}/api/devices"), &Value::Null).body;
     assert_eq!(listed["count"], 5, "{listed}");
     for row in listed["devices"].as_array().unwrap() {
         let id = row["id"].as_str().unwrap();
@@ -43,9 +57,9 @@ fn the_demo_says_where_it_is_and_what_it_reads_and_ends_with_0_on_sigint() {
 
 #[test]
 fn values_of_the_demo_move() {
-    let (_demo, url) = start("1");
+    let (_demo, url, token) = start("1");
     let temperature = || {
-        let tags = ask("GET", &format!("{url}/api/devices/press-1/tags"), &Value::Null).body;
+        let tags = ask_as(Some(&token), "GET", &format!("{url}/api/devices/press-1/tags"), &Value::Null).body;
         let tags = tags["tags"].as_array().unwrap().clone();
         tags.into_iter().find(|tag| tag["id"] == "temperature").and_then(|tag| tag["value"].as_f64())
     };
@@ -55,18 +69,18 @@ fn values_of_the_demo_move() {
 
 #[test]
 fn a_plc_that_is_stopped_by_hand_is_noticed_and_recovers_when_started() {
-    let (mut demo, url) = start("2");
-    until_true("press-1 online", || device(&url, "press-1").body["state"] == "online");
+    let (mut demo, url, token) = start("2");
+    until_true("press-1 online", || device(&url, &token, "press-1").body["state"] == "online");
     demo.type_line("stop press-1");
     demo.line("the answer", |line| line.contains("press-1 is off"));
-    until_true("press-1 offline", || device(&url, "press-1").body["connected"] == false);
+    until_true("press-1 offline", || device(&url, &token, "press-1").body["connected"] == false);
     demo.line("the line of it", |line| line.starts_with("press-1 offline ") && line.contains("(UNCERTAIN)"));
-    assert_eq!(device(&url, "boiler-1").body["connected"], true);
+    assert_eq!(device(&url, &token, "boiler-1").body["connected"], true);
     demo.type_line("stop nothing");
     demo.line("help", |line| line.contains("there is no PLC \"nothing\""));
     demo.type_line("start press-1");
     demo.line("the answer", |line| line.contains("press-1 is on"));
-    until_true("press-1 online", || device(&url, "press-1").body["state"] == "online");
+    until_true("press-1 online", || device(&url, &token, "press-1").body["state"] == "online");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn of_the_pings_of_a_client_that_does_not_read_the_newest_is_answered() {
     let stream = TcpStream::connect(gateway.url.trim_start_matches("http://")).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let url = format!("{}/ws", gateway.url.replacen("http", "ws", 1));
-    let (mut socket, _) = tungstenite::client(url, stream).unwrap();
+    let (mut socket, _) = tungstenite::client(crate::harness::feed_request(&url), stream).unwrap();
     socket.send(Message::text(r#"{"type":"subscribe","topics":["device_data"]}"#)).unwrap();
     let client = || gateway.json("/api/actors/clients?detail=true")["children"][0]["detail"].clone();
     until_true("a client that is behind", || client()["waiting"].as_u64() > Some(200));

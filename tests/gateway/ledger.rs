@@ -67,7 +67,11 @@ fn an_id_whose_write_kill_9_cut_off_is_not_carried_out_again() {
     let asking = thread::spawn(move || {
         // Its end is the gateway's.
         let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).build();
-        ureq::Agent::from(agent).post(&url).send_json(command("a", 7)).is_ok()
+        ureq::Agent::from(agent)
+            .post(&url)
+            .header("authorization", format!("Bearer {}", crate::harness::identity::TOKEN))
+            .send_json(command("a", 7))
+            .is_ok()
     });
     until_true("the write at the PLC", || writes(&plc) == 1);
     gateway.process.kill();

@@ -124,7 +124,13 @@ fn metrics_tell_which_devices_are_connected() {
     gateway.await_state("here", "online");
     gateway.await_state("gone", "offline");
     let url = format!("{}/metrics", gateway.url);
-    let text = ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+    let text = ureq::get(&url)
+        .header("authorization", format!("Bearer {}", crate::harness::identity::TOKEN))
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_string()
+        .unwrap();
     let connected = |id: &str| {
         let of_device = format!("device_id=\"{id}\"");
         let line = text

@@ -19,6 +19,18 @@ use super::{PATIENCE, Plc, until};
 /// How long one look at the socket takes when nothing comes.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// A handshake that shows who the tests are.
+pub(crate) fn feed_request(url: &str) -> tungstenite::handshake::client::Request {
+    request_as(super::identity::TOKEN, url)
+}
+
+fn request_as(token: &str, url: &str) -> tungstenite::handshake::client::Request {
+    let mut request = url.into_client_request().unwrap();
+    let bearer = format!("Bearer {token}");
+    request.headers_mut().insert("authorization", bearer.parse().unwrap());
+    request
+}
+
 pub(crate) struct Feed {
     socket: WebSocket<TcpStream>,
 }
@@ -27,9 +39,15 @@ impl Feed {
     /// Opens the feed of the gateway at this address.
     #[track_caller]
     pub(crate) fn connect(url: &str) -> Self {
+        Self::connect_as(super::identity::TOKEN, url)
+    }
+
+    /// The same, as whoever this token says.
+    #[track_caller]
+    pub(crate) fn connect_as(token: &str, url: &str) -> Self {
         let stream = TcpStream::connect(url.trim_start_matches("http://")).expect("the gateway listens");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!("{}/ws", url.replacen("http", "ws", 1)).into_client_request().unwrap();
+        let request = request_as(token, &format!("{}/ws", url.replacen("http", "ws", 1)));
         let (socket, _) = tungstenite::client(request, stream).expect("the gateway upgrades");
         socket.get_ref().set_read_timeout(Some(LOOK)).unwrap();
         Self { socket }

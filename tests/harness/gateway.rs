@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitStatus, sync::A
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Answer, PATIENCE, ask, feed::Feed, http::try_ask, process::Process, until, until_true};
+use super::{
+    Answer, PATIENCE, ask, feed::Feed, http::try_ask, identity, process::Process, until, until_true,
+};
 
 /// A folder with a configuration file and a data directory; the gateway may be started on it again and again.
 pub(crate) struct Site {
@@ -57,6 +59,16 @@ impl Site {
         self.folder.path().join("data")
     }
 
+    /// Where the configuration says that data is.
+    fn configured_data_dir(&self) -> PathBuf {
+        let text = fs::read_to_string(self.config()).unwrap_or_default();
+        let config = serde_json::from_str::<Value>(&text).unwrap_or_default();
+        config
+            .pointer("/gateway/data_dir")
+            .and_then(Value::as_str)
+            .map_or_else(|| self.data_dir(), PathBuf::from)
+    }
+
     /// Starts the gateway and waits until it is ready and every device has its actor.
     #[track_caller]
     pub(crate) fn start(self: &Arc<Self>) -> Gateway {
@@ -66,6 +78,7 @@ impl Site {
     /// The same in this environment.
     #[track_caller]
     pub(crate) fn start_in(self: &Arc<Self>, environment: &[(&str, &str)]) -> Gateway {
+        identity::prepare(&self.configured_data_dir());
         let mut process = self.launch_in(environment);
         let hello = process.error_line("`gateway runs`", |line| line.contains(r#""gateway runs""#));
         let url = serde_json::from_str::<Value>(&hello).unwrap()["url"].as_str().unwrap().to_owned();

@@ -8,6 +8,7 @@
 mod feed;
 mod gateway;
 mod http;
+pub(crate) mod identity;
 mod modbus;
 mod plc;
 mod process;
@@ -17,9 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use feed::{Feed, Recorder, assert_no_gap, chatty, numbers};
+pub(crate) use feed::{Feed, Recorder, assert_no_gap, chatty, feed_request, numbers};
 pub(crate) use gateway::{Gateway, Site};
-pub(crate) use http::{Answer, ask};
+pub(crate) use http::{Answer, ask, ask_as};
 pub(crate) use modbus::{Libmodbus, Mbpoll, Pymodbus, SerialLine, register};
 pub(crate) use plc::{Plc, counting};
 pub(crate) use process::Process;

@@ -16,6 +16,7 @@ mod harness;
 
 mod authority;
 mod https;
+mod identity;
 mod modbus_tls;
 mod pki;
 mod scanners;

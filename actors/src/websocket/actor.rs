@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     backlog::{Backlog, Update},
     frames::{self, Frame},
+    permit::{Allowed, Permit},
     request::{self, Request, Subscription},
 };
 use crate::{
@@ -34,6 +35,10 @@ const MAX_REQUEST: usize = 256 * 1024;
 const PING: Duration = Duration::from_secs(15);
 /// A client of which nothing was heard for so long is given up.
 const SILENCE: Duration = Duration::from_mins(1);
+/// How often it is asked whether a client may stay.
+const LOOK: Duration = Duration::from_millis(250);
+/// The close code of a client that may not stay.
+const UNAUTHENTICATED: u16 = 4003;
 /// Most tag updates in one frame of a subscription with `batch`.
 const MAX_BATCH: usize = 1000;
 
@@ -43,6 +48,7 @@ pub fn serve(
     session: Session,
     stream: actix_ws::MessageStream,
     place: OwnedSemaphorePermit,
+    permit: Permit,
 ) {
     let id = next_subscriber_id();
     let mailbox = MailboxStats::new(gateway.settings().limits.websocket_mailbox);
@@ -53,7 +59,7 @@ pub fn serve(
             Child::new(capacity, |ctx| {
                 let stream = stream.max_frame_size(MAX_REQUEST).aggregate_continuations();
                 ctx.add_stream(stream.max_continuation_size(MAX_REQUEST));
-                Client::new(id, gateway, session, exit, place)
+                Client::new(id, gateway, session, exit, place, permit)
             })
         };
         if let Err(error) = host.adopt(id.to_string(), mailbox, build).await {
@@ -73,6 +79,10 @@ struct Client {
     router: Option<RouterPorts>,
     outbox: Rc<Outbox>,
     last_heard: Instant,
+    permit: Permit,
+    leaving: bool,
+    /// What it could hear when it came; anything else ends it.
+    allowed: Option<Allowed>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -96,6 +106,7 @@ impl Client {
         session: Session,
         exit: Exit,
         place: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Self {
         let backlog = Backlog::new(gateway.settings().limits.websocket_backlog);
         gateway.metrics().websocket_clients.inc();
@@ -116,6 +127,9 @@ impl Client {
             router: None,
             outbox: Rc::new(outbox),
             last_heard: Instant::now(),
+            allowed: permit.now(),
+            permit,
+            leaving: false,
             _place: place,
         }
     }
@@ -133,6 +147,10 @@ impl Client {
         let outcome = request::parse(text).and_then(|request| match request {
             Request::Subscribe { topics, devices, tags, max_rate_hz, batch } => {
                 let wanted = request::subscription(&topics, devices, tags, max_rate_hz, batch)?;
+                let allowed = self.allowed.ok_or_else(|| "the permission has ended".to_owned())?;
+                if let Some(topic) = allowed.refuses(wanted.filter.topics) {
+                    return Err(format!("the topic {topic} needs a permission that you don't have"));
+                }
                 self.outbox.backlog.borrow_mut().clear_updates();
                 self.outbox.subscription.replace(wanted.clone());
                 self.outbox.not_before.set(Instant::now());
@@ -197,6 +215,17 @@ impl Client {
         self.outbox.arrived.notify_one();
     }
 
+    /// Often: may the client still hear what it could when it came?
+    fn check_permit(&mut self, ctx: &mut Context<Self>) {
+        if !self.leaving && (self.allowed.is_none() || self.permit.now() != self.allowed) {
+            self.unsubscribe();
+            self.exit.because("its permission has ended");
+            let code = actix_ws::CloseCode::Other(UNAUTHENTICATED);
+            let description = Some("not authenticated any more; log in again".to_owned());
+            self.leave_because(Some(actix_ws::CloseReason { code, description }), ctx);
+        }
+    }
+
     /// Regularly: is the client there, and does the router still know it?
     fn look_after(&mut self, ctx: &mut Context<Self>) {
         if self.last_heard.elapsed() > SILENCE {
@@ -217,6 +246,7 @@ impl Actor for Client {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(Duration::from_secs(1), Self::look_after);
+        ctx.run_interval(LOOK, Self::check_permit);
         let writer = write_all(self.session.clone(), Rc::clone(&self.outbox), self.gateway.clone());
         ctx.spawn(writer.into_actor(self).map(|_, _, ctx| ctx.stop()));
         let mut session = self.session.clone();
@@ -266,8 +296,13 @@ impl StreamHandler<Result<AggregatedMessage, ProtocolError>> for Client {
 impl Client {
     /// Says good-bye, with a limit: a client that doesn't read must not keep its actor.
     fn leave(&mut self, ctx: &mut Context<Self>) {
+        self.leave_because(None, ctx);
+    }
+
+    fn leave_because(&mut self, reason: Option<actix_ws::CloseReason>, ctx: &mut Context<Self>) {
+        self.leaving = true;
         let session = self.session.clone();
-        let close = tokio::time::timeout(Duration::from_secs(1), session.close(None));
+        let close = tokio::time::timeout(Duration::from_secs(1), session.close(reason));
         ctx.spawn(close.into_actor(self).map(|_, _, ctx| ctx.stop()));
     }
 }

@@ -7,6 +7,8 @@
 mod actor;
 mod backlog;
 mod frames;
+mod permit;
 mod request;
 
 pub use actor::serve;
+pub use permit::{Allowed, Permit};

@@ -2,6 +2,7 @@
 //!
 //! Libraries only: no actor, no HTTP, no configuration file. Cryptography is OpenSSL's and `RustCrypto`'s.
 
+pub mod accounts;
 pub mod audit;
 pub mod pki;
 pub mod tls;

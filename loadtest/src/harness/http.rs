@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::error::LoadError;
 
+/// What every request shows; each gateway is told of it before it starts.
+pub(crate) const TOKEN: &str = "bft_dGhlIGxvYWQgdGVzdCBvZiB0aGlzIGdhdGV3YXk7IGE";
 /// How long an answer may take before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -39,7 +41,8 @@ impl Connection {
 
     /// Gets a text.
     pub(crate) fn get(&mut self, path: &str) -> Result<String, LoadError> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.host);
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\n\r\n", self.host);
         self.exchange(&format!("GET {path}"), &request)
     }
 
@@ -48,7 +51,7 @@ impl Connection {
         let (body, host) = (body.to_string(), &self.host);
         let length = body.len();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n\r\n{body}"
         );
         let answer = self.exchange(&format!("POST {path}"), &request)?;

@@ -74,10 +74,18 @@ pub fn run(args: &DemoArgs) -> ExitCode {
     })
 }
 
-async fn show(app: App, plant: Plant, live: bool, duration: Option<Duration>, authority: &Path) -> ExitCode {
+async fn show(
+    mut app: App,
+    plant: Plant,
+    live: bool,
+    duration: Option<Duration>,
+    authority: &Path,
+) -> ExitCode {
     let mut table = Table::new(app.gateway().clone(), app.url().to_owned(), live);
     let fingerprint = app.identity().map(ServerIdentity::fingerprint).unwrap_or_default();
-    table.introduce(&plant, authority, &fingerprint);
+    let password = app.take_first_password();
+    let password = password.as_ref().map(|password| password.as_str());
+    table.introduce(&plant, authority, &fingerprint, password);
     let looking = async {
         let mut ticks =
             tokio::time::interval(if live { Duration::from_millis(500) } else { Duration::from_secs(2) });

@@ -29,20 +29,29 @@ impl Table {
     }
 
     /// What somebody needs to know who sees this for the first time.
-    pub(super) fn introduce(&self, plant: &Plant, authority: &Path, fingerprint: &str) {
+    pub(super) fn introduce(
+        &self,
+        plant: &Plant,
+        authority: &Path,
+        fingerprint: &str,
+        password: Option<&str>,
+    ) {
         let names: Vec<_> = plant.simulator.plcs().iter().map(SimulatedPlc::name).collect();
         let first = names.first().copied().unwrap_or_default();
         let url = &self.url;
+        let password = password.unwrap_or("as you chose it");
         print(&format!(
             "bifrost demo: {} simulated PLCs, read over Modbus/TCP\n\
              \n\
              gateway      {url}\n\
              trust        {ca}, made for this demo\n\
              fingerprint  {fingerprint} (SHA-256)\n\
-             devices      curl --cacert {ca} {url}/api/devices\n\
-             one device   curl --cacert {ca} {url}/api/devices/{first}/tags\n\
-             supervisor   curl --cacert {ca} {url}/api/actors\n\
-             metrics      curl --cacert {ca} {url}/metrics\n\
+             log in       as admin, once with the password {password}   (POST {url}/api/auth/login, then\n\
+             \x20             a password of your own: POST {url}/api/auth/password)\n\
+             devices      curl --cacert {ca} -H \"authorization: Bearer $TOKEN\" {url}/api/devices\n\
+             one device   … {url}/api/devices/{first}/tags\n\
+             supervisor   … {url}/api/actors\n\
+             metrics      … {url}/metrics\n\
              live feed    {}/ws\n\
              \n\
              stop a PLC   type: stop {first}     and watch the gateway notice and recover after: start {first}\n\

@@ -1,10 +1,13 @@
 //! `security`: encryption, certificates, keys, the first account.
 //!
-//! `certificates` is what HTTPS shows; the rest is only read and checked in this version.
+//! `certificates` is what HTTPS shows; `encryption` and `key_management` are only read and checked in this version.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bifrost_actors::audit::AuditSettings;
+use bifrost_security::accounts::{
+    ADMIN, AuthoritySettings, LockoutSettings, PasswordSettings, Permission, Permissions, SessionSettings,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Flaw, below, flaw, zero_durations};
@@ -25,6 +28,14 @@ pub struct SecuritySettings {
     /// First password of `admin`, read only while no account exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_password_file: Option<PathBuf>,
+    /// Roles beside the usual ones, or instead of them.
+    pub roles: BTreeMap<String, Permissions>,
+    /// What is asked of passwords.
+    pub passwords: PasswordSettings,
+    /// How long who logged in stays so.
+    pub sessions: SessionSettings,
+    /// How often somebody may guess.
+    pub lockout: LockoutSettings,
 }
 
 /// The section `security.encryption`.
@@ -165,7 +176,23 @@ impl SecuritySettings {
         flaws.extend(below("key_management", self.key_management.flaws()));
         let audit = self.audit.validate().into_iter().map(|(key, problem)| flaw(key, problem)).collect();
         flaws.extend(below("audit", audit));
+        flaws.extend(below("passwords", self.passwords.flaws()));
+        flaws.extend(below("sessions", self.sessions.flaws()));
+        flaws.extend(below("lockout", self.lockout.flaws()));
+        if self.roles.get(ADMIN).is_some_and(|admin| !admin.has(Permission::AccountsManage)) {
+            flaws.push(flaw("roles.admin", "must have accounts:manage, or nobody could manage accounts"));
+        }
         flaws
+    }
+
+    /// What identity is told.
+    pub(crate) fn authority(&self) -> AuthoritySettings {
+        AuthoritySettings {
+            roles: self.roles.clone(),
+            passwords: self.passwords.clone(),
+            sessions: self.sessions.clone(),
+            lockout: self.lockout.clone(),
+        }
     }
 }
 
