@@ -11,6 +11,7 @@ use super::{
     endpoint::Endpoint,
     error::{Kind, Problem},
     query::Query,
+    record::Who,
     state::ApiState,
 };
 
@@ -32,11 +33,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 pub(super) async fn reload(
     state: Data<ApiState>,
     query: Query<ReloadQuery>,
+    who: Who,
 ) -> Result<Json<ReloadReport>, Problem> {
     let (control, shared) = (state.control(), state.clone());
     let report = carry_out(async move {
         let _alone = shared.changing.lock().await;
-        control.reload(query.0.dry_run).await.map_err(refused)
+        control.reload(query.0.dry_run, who).await.map_err(refused)
     });
     report.await.map(Json)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::error::KeyProblem;
+use super::{error::KeyProblem, record::Who};
 
 /// What reading the configuration anew did, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -39,14 +39,18 @@ pub enum ControlError {
     NotKept(String),
 }
 
-/// The configuration as REST sees it. A change that was begun is carried out even when nobody waits for it.
+/// The configuration as REST sees it. What a change changed is recorded as done by who asked for it. A change that was begun is carried out even when nobody waits for it.
 pub trait ConfigControl: Send + Sync {
     /// Reads the configuration anew and applies it; a dry run only compares.
-    fn reload(&self, dry_run: bool) -> LocalBoxFuture<'_, Result<ReloadReport, ControlError>>;
+    fn reload(&self, dry_run: bool, who: Who) -> LocalBoxFuture<'_, Result<ReloadReport, ControlError>>;
 
     /// Adds or changes one device, and keeps it over a restart.
-    fn put_device(&self, device: DeviceSettings) -> LocalBoxFuture<'_, Result<Changes, ControlError>>;
+    fn put_device(
+        &self,
+        device: DeviceSettings,
+        who: Who,
+    ) -> LocalBoxFuture<'_, Result<Changes, ControlError>>;
 
     /// Removes one device, over a restart too.
-    fn remove_device(&self, id: String) -> LocalBoxFuture<'_, Result<Changes, ControlError>>;
+    fn remove_device(&self, id: String, who: Who) -> LocalBoxFuture<'_, Result<Changes, ControlError>>;
 }

@@ -29,6 +29,7 @@ use super::{
     paging::{Page, bad_cursor, cursor},
     path::DeviceId,
     query::Query,
+    record::Who,
     schemas,
     state::{ApiState, ports, rebuilt},
     tags::unknown,
@@ -124,10 +125,11 @@ async fn detail(state: &ApiState, id: &str) -> Result<DeviceDetail, Problem> {
 )]
 pub(super) async fn create(
     state: Data<ApiState>,
+    who: Who,
     body: Body<DeviceSettings>,
 ) -> Result<HttpResponse, Problem> {
     let id = body.0.id.clone();
-    let changed = put(&state, body.0, Wanted::New).await?;
+    let changed = put(&state, body.0, Wanted::New, who).await?;
     let location = format!("/api/devices/{}", encode_name(&id));
     Ok(HttpResponse::build(StatusCode::CREATED).insert_header((header::LOCATION, location)).json(changed))
 }
@@ -147,13 +149,14 @@ pub(super) async fn create(
 pub(super) async fn replace(
     state: Data<ApiState>,
     id: DeviceId,
+    who: Who,
     body: Body<DeviceSettings>,
 ) -> Result<Json<DeviceChanged>, Problem> {
     if body.0.id != id.0 {
         let reason = format!("is {:?}, and the path's is {:?}; a device keeps its id", body.0.id, id.0);
         return Err(Problem::of_keys(Kind::InvalidBody, vec![KeyProblem::new("id", reason)]));
     }
-    put(&state, body.0, Wanted::Known).await.map(Json)
+    put(&state, body.0, Wanted::Known, who).await.map(Json)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -166,6 +169,7 @@ async fn put(
     state: &Data<ApiState>,
     device: DeviceSettings,
     wanted: Wanted,
+    who: Who,
 ) -> Result<DeviceChanged, Problem> {
     check_tags_file(&device)?;
     let id = device.id.clone();
@@ -176,7 +180,7 @@ async fn put(
         match (wanted, shared.gateway().device(&device.id).is_some()) {
             (Wanted::New, true) => Err(exists(&device.id)),
             (Wanted::Known, false) => Err(Problem::unknown_device(&device.id)),
-            _ => control.put_device(device).await.map_err(config::refused),
+            _ => control.put_device(device, who).await.map_err(config::refused),
         }
     })
     .await?;
@@ -206,12 +210,16 @@ fn exists(id: &str) -> Problem {
         (status = 404, description = "No such device"),
     )
 )]
-pub(super) async fn remove(state: Data<ApiState>, id: DeviceId) -> Result<Json<DeviceRemoved>, Problem> {
+pub(super) async fn remove(
+    state: Data<ApiState>,
+    id: DeviceId,
+    who: Who,
+) -> Result<Json<DeviceRemoved>, Problem> {
     let control = state.control();
     let shared = state.clone();
     let changes: Changes = config::carry_out(async move {
         let _alone = shared.changing.lock().await;
-        control.remove_device(id.0).await.map_err(config::refused)
+        control.remove_device(id.0, who).await.map_err(config::refused)
     })
     .await?;
     Ok(Json(DeviceRemoved { changes }))

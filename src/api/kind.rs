@@ -63,6 +63,8 @@ pub enum Kind {
     Internal,
     /// The device can't be reached, or didn't answer properly.
     DeviceUnreachable,
+    /// The audit trail can't be written or read.
+    AuditUnavailable,
     /// The gateway can't answer this now; it can soon.
     NotReady,
     /// Too much is waiting for this device already.
@@ -129,6 +131,9 @@ impl Kind {
             Self::UpgradeRequired => (S::UPGRADE_REQUIRED, "upgrade-required", "This path speaks WebSocket"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "A fault of the gateway"),
             Self::DeviceUnreachable => (S::BAD_GATEWAY, "device-unreachable", "The device can't be reached"),
+            Self::AuditUnavailable => {
+                (S::SERVICE_UNAVAILABLE, "audit-unavailable", "What is asked can't be recorded")
+            }
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
             Self::DeviceBusy => (S::SERVICE_UNAVAILABLE, "device-busy", "The device is busy"),
             Self::TooManyClients => {

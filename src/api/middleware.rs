@@ -5,7 +5,7 @@
 use std::{panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{
-    Error,
+    Error, HttpMessage as _,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -20,6 +20,7 @@ use futures_util::FutureExt as _;
 use super::{
     error::{Kind, Problem},
     hosts,
+    record::RequestId,
     state::Bounds,
 };
 
@@ -83,6 +84,7 @@ pub(super) async fn envelope(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let asked = Asked::of(&request);
+    request.extensions_mut().insert(RequestId(asked.id.clone()));
     let mut response = match answer(&bounds, request, next).await {
         Ok(response) => response.map_into_boxed_body(),
         Err(problem) => return Err(fail(&asked, problem).into()),

@@ -5,6 +5,7 @@
 
 mod actors;
 mod alarms;
+mod audit;
 mod auth;
 mod body;
 mod config;
@@ -29,6 +30,7 @@ mod path;
 mod peer;
 mod query;
 mod readiness;
+mod record;
 pub mod schemas;
 mod settings;
 mod shape;
@@ -52,6 +54,7 @@ pub use discover::{AddressRange, DiscoverySettings};
 pub use error::{Details, KeyProblem, Kind, Problem};
 pub use openapi::description;
 pub use readiness::Readiness;
+pub use record::Who;
 pub use settings::ApiSettings;
 pub use state::ApiState;
 
@@ -66,6 +69,7 @@ fn endpoints() -> Vec<Endpoint> {
         events::endpoints,
         alarms::endpoints,
         letters::endpoints,
+        audit::endpoints,
         spool::endpoints,
         config::endpoints,
         auth::endpoints,

@@ -8,7 +8,7 @@ use utoipa::{
 };
 
 use super::{
-    actors, alarms,
+    actors, alarms, audit,
     auth::{self, Access},
     config, devices, discover,
     endpoint::Endpoint,
@@ -37,7 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         tags::read_by_query, tags::read, tags::write,
         actors::tree, actors::branch, actors::act,
         events::list, alarms::list, alarms::acknowledge, config::reload,
-        letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list,
+        letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list, audit::list,
         health::health, health::readiness, metrics::metrics, live::live, auth::login, auth::refresh, auth::logout, auth::me, auth::password, describe, index,
     ),
     components(schemas(error::Details)),
@@ -50,6 +50,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         (name = "alarms", description = "What needs attention"),
         (name = "brokers", description = "What waits for brokers, and what they refuse"),
         (name = "config", description = "The configuration"),
+        (name = "audit", description = "Who did what"),
         (name = "identity", description = "Log-ins and sessions"),
         (name = "operation", description = "Health, metrics, this description"),
     )

@@ -271,6 +271,36 @@ pub struct EventSchema {
     pub data: serde_json::Value,
 }
 
+/// One record of the audit trail.
+#[derive(Debug, ToSchema)]
+#[schema(as = AuditRecord)]
+pub struct AuditRecordSchema {
+    /// Counts from 0 and never skips.
+    pub seq: u64,
+    /// When it was recorded.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// Who: `account` (or `token:…`), `address`, and by which `channel`.
+    #[schema(value_type = Object)]
+    pub source: serde_json::Value,
+    /// `access_control`, `request_error`, `system_event`, `backup_restore`, `configuration` or `audit_log`.
+    pub category: String,
+    /// What happened, as programs see it.
+    #[schema(example = "tag_write")]
+    pub r#type: String,
+    /// `begun`, `success`, `failure` or `refused`.
+    pub result: String,
+    /// What it was done to; left out: the gateway.
+    #[schema(required = false)]
+    pub object: String,
+    /// Particulars, by type.
+    #[schema(value_type = Object, required = false)]
+    pub detail: serde_json::Value,
+    /// The request that asked for it.
+    #[schema(required = false)]
+    pub request_id: String,
+}
+
 /// A condition that needs attention until it is gone.
 #[derive(Debug, ToSchema)]
 #[schema(as = Alarm)]

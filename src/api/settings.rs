@@ -32,6 +32,9 @@ pub struct ApiSettings {
     /// How long a TLS handshake may take. `gateway.performance.handshake_timeout`.
     #[serde(skip)]
     pub handshake_timeout: Duration,
+    /// Whether every request is on record. `industrial_security.audit_all_operations`.
+    #[serde(skip)]
+    pub record_everything: bool,
     /// How long a device's actor may take to describe its device before the device counts as offline.
     #[serde(with = "humantime_serde")]
     pub observe_timeout: Duration,
@@ -55,6 +58,7 @@ impl Default for ApiSettings {
             client_request_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(5),
+            record_everything: false,
             observe_timeout: Duration::from_millis(500),
             shutdown_timeout: Duration::from_secs(5),
             page_limit_default: 100,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::web::{Data, Json};
 use bifrost_actors::{
-    commands::{Order, Origin, ReadError, Requester},
+    commands::{Order, Origin, ReadError},
     gateway::DeviceEntry,
     plc::ReadPoint,
     router::{LastTag, Unknown},
@@ -22,6 +22,7 @@ use super::{
     endpoint::Endpoint,
     error::{KeyProblem, Kind, Problem},
     query::Query,
+    record::Who,
     schemas,
     state::{ApiState, ports, rebuilt},
 };
@@ -190,12 +191,13 @@ fn unreachable_device(device: &DeviceEntry, error: &DeviceError) -> Problem {
 )]
 pub(super) async fn write(
     state: Data<ApiState>,
+    who: Who,
     body: Body<WriteRequest>,
 ) -> Result<Json<CommandResult>, Problem> {
     let WriteRequest { device_id, tag_id, value, command_id, expires_at, read_back } = body.0;
     let command_id = command_id.map(check_command_id).transpose()?;
     let order = Order { command_id, tag_id, value, expires_at, read_back };
-    let handed = state.gateway().commands().write(&device_id, order, Origin::Rest(Requester::default()));
+    let handed = state.gateway().commands().write(&device_id, order, Origin::Rest(who.requester()));
     let handed = handed.map_err(|error| unknown(&error))?;
     Ok(Json(handed.result_within(answer_limit(&state)).await))
 }

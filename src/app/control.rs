@@ -1,17 +1,23 @@
 //! The configuration while the gateway runs: read again, and changed device by device.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use bifrost_actors::{
     gateway::{ApplyError, Changes, Gateway},
     plc::DeviceSettings,
 };
 use bifrost_model::{Event, Severity};
+use bifrost_security::audit::{AuditSink as _, Category, Entry, Outcome, Source};
 use futures_util::future::LocalBoxFuture;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::difference::difference;
 use crate::{
-    api::{ConfigControl, ControlError, KeyProblem, ReloadReport},
+    api::{ConfigControl, ControlError, KeyProblem, ReloadReport, Who},
     config::{
         Config, LoadOptions, Problem,
         overlay::{Overlay, OverlayError},
@@ -62,7 +68,8 @@ impl Control {
 
     /// What SIGHUP does: an invalid file changes nothing, and is told.
     pub(super) async fn reload_and_log(self: Arc<Self>) {
-        match self.reload(false).await {
+        let who = Who { source: Source::gateway(), request_id: None };
+        match self.reload(false, who).await {
             Ok(report) => tracing::info!(
                 changes = %serde_json::to_string(&report.changes).unwrap_or_default(),
                 restart_needed = report.restart_needed.join(", "),
@@ -72,7 +79,7 @@ impl Control {
         }
     }
 
-    async fn read_again(&self, dry_run: bool) -> Result<ReloadReport, ControlError> {
+    async fn read_again(&self, dry_run: bool, who: Who) -> Result<ReloadReport, ControlError> {
         let options = self.options.clone();
         let read = actix_rt::task::spawn_blocking(move || Config::load(&options)).await;
         let read = read.map_err(|error| ControlError::Unavailable(error.to_string()))?;
@@ -94,11 +101,14 @@ impl Control {
                 "changed at run time: these win over the configuration file (devices.json of data_dir)"
             );
         }
+        let before = self.running(plan.changed.iter().map(|change| change.id.as_str()));
+        let changes = self.apply(devices).await?;
+        self.record(&who, "config_reload", "", &before, &changes, &restart_needed);
         // What needs a restart stays as it was, and is told again at the next reload.
-        Ok(ReloadReport { applied: true, changes: self.apply(devices).await?, restart_needed })
+        Ok(ReloadReport { applied: true, changes, restart_needed })
     }
 
-    async fn put(&self, device: DeviceSettings) -> Result<Changes, ControlError> {
+    async fn put(&self, device: DeviceSettings, who: Who) -> Result<Changes, ControlError> {
         let mut state = self.state.lock().await;
         self.gateway.check_device(&device).map_err(refused)?;
         check_policy(&state.config, std::slice::from_ref(&device))?;
@@ -108,20 +118,56 @@ impl Control {
             state.keep(|overlay, _| overlay.put(device.clone()))?;
         }
         let id = device.id.clone();
+        let before = self.running([id.as_str()]);
         let changes = self.gateway.put_device(device).await.map_err(refused)?;
         self.tell(&id, &changes);
+        self.record(&who, "device_change", &id, &before, &changes, &[]);
         Ok(changes)
     }
 
-    async fn remove(&self, id: String) -> Result<Changes, ControlError> {
+    async fn remove(&self, id: String, who: Who) -> Result<Changes, ControlError> {
         let mut state = self.state.lock().await;
         if self.gateway.device(&id).is_none() {
             return Err(ControlError::UnknownDevice(id));
         }
         state.keep(|overlay, in_file| overlay.remove(&id, in_file.contains(&id)))?;
+        let before = self.running([id.as_str()]);
         let changes = self.gateway.remove_device(&id).await.map_err(refused)?;
         self.tell(&id, &changes);
+        self.record(&who, "device_change", &id, &before, &changes, &[]);
         Ok(changes)
+    }
+
+    /// How these devices are configured now.
+    fn running<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, Value> {
+        let settings = |id: &str| {
+            let settings = self.gateway.device(id)?.full_settings();
+            Some((id.to_owned(), serde_json::to_value(settings).ok()?))
+        };
+        ids.into_iter().filter_map(settings).collect()
+    }
+
+    /// Puts on record what a change changed.
+    fn record(
+        &self,
+        who: &Who,
+        kind: &str,
+        object: &str,
+        before: &BTreeMap<String, Value>,
+        changes: &Changes,
+        restart_needed: &[String],
+    ) {
+        let ids = changes.added.iter().chain(&changes.removed).map(String::as_str);
+        let ids: Vec<_> = ids.chain(before.keys().map(String::as_str)).collect();
+        let after = self.running(ids);
+        let as_value = |devices: &BTreeMap<String, Value>| serde_json::to_value(devices).unwrap_or_default();
+        let detail = json!({
+            "added": changes.added, "removed": changes.removed, "restart_needed": restart_needed,
+            "difference": difference(&as_value(before), &as_value(&after)),
+        });
+        let entry = Entry::new(who.source.clone(), Category::Configuration, kind, Outcome::Success);
+        let entry = entry.on(object).with(detail);
+        self.gateway.audit().tell(Entry { request_id: who.request_id.clone(), ..entry });
     }
 
     /// Leaves a trace of what was changed by REST.
@@ -152,16 +198,20 @@ impl State {
 }
 
 impl ConfigControl for Control {
-    fn reload(&self, dry_run: bool) -> LocalBoxFuture<'_, Result<ReloadReport, ControlError>> {
-        Box::pin(self.read_again(dry_run))
+    fn reload(&self, dry_run: bool, who: Who) -> LocalBoxFuture<'_, Result<ReloadReport, ControlError>> {
+        Box::pin(self.read_again(dry_run, who))
     }
 
-    fn put_device(&self, device: DeviceSettings) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
-        Box::pin(self.put(device))
+    fn put_device(
+        &self,
+        device: DeviceSettings,
+        who: Who,
+    ) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
+        Box::pin(self.put(device, who))
     }
 
-    fn remove_device(&self, id: String) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
-        Box::pin(self.remove(id))
+    fn remove_device(&self, id: String, who: Who) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
+        Box::pin(self.remove(id, who))
     }
 }
 

@@ -5,6 +5,7 @@
 mod certificate;
 mod control;
 pub mod development;
+mod difference;
 mod identity;
 pub mod logging;
 pub mod signals;
@@ -273,6 +274,7 @@ fn api_settings(config: &Config) -> ApiSettings {
         max_connections: performance.max_connections,
         client_request_timeout: performance.read_timeout,
         request_timeout: performance.write_timeout,
+        record_everything: config.industrial_security.audit_all_operations,
         handshake_timeout: performance.handshake_timeout,
         ..config.api.clone()
     }

@@ -10,7 +10,7 @@ use std::{
 
 use bifrost::api::{
     ApiSettings, ApiState, ConfigControl, ControlError, DiscoverySettings, KeyProblem, Readiness,
-    ReloadReport, serve,
+    ReloadReport, Who, serve,
 };
 use bifrost_actors::{
     audit::AuditSettings,
@@ -43,16 +43,20 @@ struct Control {
 }
 
 impl ConfigControl for Control {
-    fn reload(&self, dry_run: bool) -> LocalBoxFuture<'_, Result<ReloadReport, ControlError>> {
+    fn reload(&self, dry_run: bool, _: Who) -> LocalBoxFuture<'_, Result<ReloadReport, ControlError>> {
         let next = self.reload.lock().unwrap().take().expect("a reload that nobody prepared");
         Box::pin(async move { next.map(|report| ReloadReport { applied: !dry_run, ..report }) })
     }
 
-    fn put_device(&self, device: DeviceSettings) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
+    fn put_device(
+        &self,
+        device: DeviceSettings,
+        _: Who,
+    ) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
         Box::pin(async { self.gateway.put_device(device).await.map_err(refused) })
     }
 
-    fn remove_device(&self, id: String) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
+    fn remove_device(&self, id: String, _: Who) -> LocalBoxFuture<'_, Result<Changes, ControlError>> {
         Box::pin(async move { self.gateway.remove_device(&id).await.map_err(refused) })
     }
 }

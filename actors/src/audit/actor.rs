@@ -5,6 +5,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use bifrost_model::{Event, Severity};
 use bifrost_security::audit::{AuditError, AuditSink as _, Category, Entry, Finding, Outcome, Source};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -20,6 +21,9 @@ use crate::{
     supervised,
     supervision::{Child, ChildKind, ChildSpec, MailboxStats, Placement, Supervised, Tenancy},
 };
+
+/// What the name of a key can't hold.
+const UNFIT: &AsciiSet = &CONTROLS.add(b' ').add(b'+').add(b'%');
 
 /// How often it looks at the clock, at what is due, and whether a disk that refused takes something again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,7 +50,8 @@ impl Parts {
         events: EventSink,
     ) -> Self {
         let folder: PathBuf = settings.folder.clone().unwrap_or_else(|| data_dir.join("audit"));
-        let place = Place { folder, origin: format!("bifrost/{gateway}/audit"), settings };
+        let origin = format!("bifrost/{}/audit", utf8_percent_encode(gateway, UNFIT));
+        let place = Place { folder, origin, settings };
         let condition = Condition::new(events.clone(), "audit_trail", CONSEQUENCE);
         Self { place, audit, events, condition }
     }

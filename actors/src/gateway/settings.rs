@@ -99,3 +99,10 @@ pub struct GatewaySettings {
     /// How much is kept of what brokers refuse for good.
     pub dead_letters: DeadLetterSettings,
 }
+
+impl GatewaySettings {
+    /// Where the audit trail is.
+    pub fn audit_folder(&self) -> PathBuf {
+        self.audit.folder.clone().unwrap_or_else(|| self.data_dir.join("audit"))
+    }
+}

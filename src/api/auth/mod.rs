@@ -24,6 +24,7 @@ pub(super) use handlers::*;
 
 use super::{
     error::{Kind, Problem},
+    record,
     state::ApiState,
 };
 
@@ -133,7 +134,15 @@ pub(super) async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     check(access, &request)?;
-    next.call(request).await
+    let pending = record::begin(access, &request).await?;
+    let answer = next.call(request).await;
+    if let Some(pending) = pending {
+        pending.end(match &answer {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        });
+    }
+    answer
 }
 
 fn check(access: Access, request: &ServiceRequest) -> Result<(), Problem> {
