@@ -85,6 +85,8 @@ fn every_default_that_is_documented_is_the_real_one() {
     };
     documented.security.key_management.vault_address = None;
     documented.security.bootstrap_password_file = None;
+    let audit = &mut documented.security.audit;
+    (audit.folder, audit.checkpoint_file, audit.max_age) = (None, None, None);
     documented.security.roles.clear();
     documented.industrial_security.compliance_mode = None;
     documented.messaging.mqtt.clear();

@@ -119,7 +119,10 @@ fn the_live_feed_is_served_over_tls_too() {
     let stream = TcpStream::connect(served.address()).unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
     let stream = builder.build().connect("localhost", stream).unwrap();
-    let (mut feed, answer) = tungstenite::client("wss://localhost/ws", stream).unwrap();
+    let mut request = "wss://localhost/ws".into_client_request().unwrap();
+    let token = format!("Bearer {}", crate::harness::identity::TOKEN);
+    request.headers_mut().insert("authorization", token.parse().unwrap());
+    let (mut feed, answer) = tungstenite::client(request, stream).unwrap();
     assert_eq!(answer.status().as_u16(), 101);
     feed.send(tungstenite::Message::text(r#"{"type":"subscribe","topics":["nothing"]}"#)).unwrap();
     let told = feed.read().unwrap().into_text().unwrap();

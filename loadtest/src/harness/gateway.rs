@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    http::{Connection, TOKEN},
+    http::{Door, TOKEN},
     metrics::Metrics,
     ports,
     process::{Process, pinned},
@@ -38,10 +38,10 @@ pub(crate) struct Device {
 pub(crate) struct Gateway {
     process: Process,
     /// Where HTTP is served.
-    pub(crate) port: u16,
+    pub(crate) door: Door,
     /// Just before it was executed.
     pub(crate) started: Instant,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Gateway {
@@ -52,7 +52,7 @@ impl Gateway {
         tags: u16,
         poll_interval: &str,
     ) -> Result<Self, LoadError> {
-        Self::publishing(bench, devices, tags, poll_interval, &json!({}))
+        Self::with(bench, devices, (tags, poll_interval), &json!({}), false)
     }
 
     /// The same with brokers: the configuration's section `messaging`.
@@ -62,6 +62,17 @@ impl Gateway {
         tags: u16,
         poll_interval: &str,
         messaging: &Value,
+    ) -> Result<Self, LoadError> {
+        Self::with(bench, devices, (tags, poll_interval), &json!({ "messaging": messaging }), false)
+    }
+
+    /// The same with other sections of the configuration, served over HTTPS if asked to.
+    pub(crate) fn with(
+        bench: &Bench,
+        devices: &[Device],
+        (tags, poll_interval): (u16, &str),
+        sections: &Value,
+        https: bool,
     ) -> Result<Self, LoadError> {
         let directory = tempfile::tempdir().map_err(LoadError::at("a temporary directory"))?;
         let write = |name: &str, text: String| {
@@ -80,39 +91,65 @@ impl Gateway {
                 "tags_file": "tags.csv",
             })
         });
-        let config = json!({
+        let mut config = json!({
             "gateway": {
                 "id": "load",
                 "site_id": "load",
                 "port": port,
                 "data_dir": directory.path().join("data"),
-                "insecure_http": true,
+                "insecure_http": !https,
             },
             "logging": { "level": "warn" },
-            "messaging": messaging,
             "devices": devices.collect::<Vec<_>>(),
         });
+        if let (Some(config), Some(sections)) = (config.as_object_mut(), sections.as_object()) {
+            config.extend(sections.clone());
+        }
         // JSON is YAML.
         let config = write("gateway.yaml", config.to_string())?;
         let mut command = pinned(&bench.bifrost()?, None);
         command.args(["run", "--config"]).arg(config);
+        if https {
+            command.arg("--development-certificate");
+        }
         let started = Instant::now();
         let process = Process::start("bifrost run", &mut command, directory.path().join("log"))?;
-        Ok(Self { process, port, started, _directory: directory })
+        let mut gateway = Self { process, door: Door::plain(port), started, directory: directory };
+        if https {
+            gateway.trust()?;
+        }
+        Ok(gateway)
+    }
+
+    /// The same door, with abbreviated handshakes after the first.
+    pub(crate) fn resuming_door(&self) -> Result<Door, LoadError> {
+        Door::trusting(self.door.port, &self.directory.path().join("data/development-ca/root.pem"), true)
+    }
+
+    /// Waits until the certificate is made, and trusts its authority from then on.
+    fn trust(&mut self) -> Result<(), LoadError> {
+        let authority = self.directory.path().join("data/development-ca/root.pem");
+        let port = self.door.port;
+        let serves = |_: &Door| match Door::trusting(port, &authority, false) {
+            Ok(door) => Ok(door.open().ok().map(|_| door)),
+            Err(_) => Ok(None),
+        };
+        self.door = self.until("doesn't serve HTTPS", serves)?;
+        Ok(())
     }
 
     /// What it counts, as soon as it answers.
     pub(crate) fn metrics(&mut self) -> Result<Metrics, LoadError> {
-        self.until("doesn't serve HTTP", |port| {
-            let Ok(mut connection) = Connection::open(port) else { return Ok(None) };
+        self.until("doesn't serve HTTP", |door| {
+            let Ok(mut connection) = door.open() else { return Ok(None) };
             connection.get("/metrics").map(|text| Some(Metrics::parse(&text)))
         })
     }
 
     /// Waits until so many devices are connected.
     pub(crate) fn connected(&mut self, count: u16) -> Result<(), LoadError> {
-        self.until("doesn't reach its devices", |port| {
-            let Ok(mut connection) = Connection::open(port) else { return Ok(None) };
+        self.until("doesn't reach its devices", |door| {
+            let Ok(mut connection) = door.open() else { return Ok(None) };
             let metrics = Metrics::parse(&connection.get("/metrics")?);
             Ok((metrics.sum("bifrost_device_connected") >= f64::from(count)).then_some(()))
         })
@@ -122,11 +159,11 @@ impl Gateway {
     pub(crate) fn until<T>(
         &mut self,
         otherwise: &str,
-        ask: impl Fn(u16) -> Result<Option<T>, LoadError>,
+        ask: impl Fn(&Door) -> Result<Option<T>, LoadError>,
     ) -> Result<T, LoadError> {
         let begin = Instant::now();
         loop {
-            if let Some(answer) = ask(self.port)? {
+            if let Some(answer) = ask(&self.door)? {
                 return Ok(answer);
             }
             self.process.check()?;

@@ -24,7 +24,7 @@ pub(crate) use audience::Audience;
 pub(crate) use brokers::Broker;
 pub(crate) use gate::Gate;
 pub(crate) use gateway::{Device, Gateway};
-pub(crate) use http::Connection;
+pub(crate) use http::{Connection, Door};
 pub(crate) use message::number;
 pub(crate) use metrics::Metrics;
 pub(crate) use modbus::BareClient;

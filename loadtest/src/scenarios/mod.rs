@@ -6,6 +6,7 @@ mod faults;
 mod many;
 mod per_tag;
 mod replay;
+mod secure;
 mod sequential;
 mod start;
 mod write;
@@ -47,6 +48,10 @@ pub(crate) enum Scenario {
     ChangeLatency,
     /// How fast is a backlog delivered after an outage?
     Replay,
+    /// What do handshakes and requests over TLS take, beside plain ones?
+    Tls,
+    /// What does it take that each write is on record?
+    Audit,
 }
 
 /// Measures what is asked for; everything when nothing is named.
@@ -78,7 +83,7 @@ pub(crate) fn run(only: &[Scenario], bench: &Bench, report: &mut Report) -> Resu
 /// Measures one question.
 type Run = fn(&Bench, &mut Report) -> Result<(), LoadError>;
 
-/// The questions that need brokers.
+/// The questions that need brokers, and those of security.
 fn publish(wanted: impl Fn(Scenario) -> bool, bench: &Bench, report: &mut Report) -> Result<(), LoadError> {
     let loads = [
         (Scenario::MqttDevice, &brokers::NARROW),
@@ -88,11 +93,13 @@ fn publish(wanted: impl Fn(Scenario) -> bool, bench: &Bench, report: &mut Report
     for (_, load) in loads.into_iter().filter(|(scenario, _)| wanted(*scenario)) {
         brokers::run(load, bench, report)?;
     }
-    let others: [(_, Run); 4] = [
+    let others: [(_, Run); 6] = [
         (Scenario::MqttPerTag, per_tag::to_mqtt),
         (Scenario::NatsPerTag, per_tag::to_nats),
         (Scenario::ChangeLatency, change::run),
         (Scenario::Replay, replay::run),
+        (Scenario::Tls, secure::tls),
+        (Scenario::Audit, secure::audit),
     ];
     for (_, run) in others.into_iter().filter(|(scenario, _)| wanted(*scenario)) {
         run(bench, report)?;

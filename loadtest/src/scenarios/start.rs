@@ -11,7 +11,7 @@ use super::many::TAGS;
 use crate::{
     bench::Bench,
     error::LoadError,
-    harness::{Connection, Device, Gateway, Metrics, Plant, plc},
+    harness::{Device, Gateway, Metrics, Plant, plc},
     report::{Report, Target},
 };
 
@@ -28,12 +28,12 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> Result<(), LoadError> {
     let devices: Vec<_> = mixed(plant.port).collect();
     let mut gateway = Gateway::start(bench, &devices, TAGS, "1s")?;
     let started = gateway.started;
-    let ready = gateway.until("isn't ready", |port| {
-        let answer = Connection::open(port).and_then(|mut connection| connection.get("/readiness"));
+    let ready = gateway.until("isn't ready", |door| {
+        let answer = door.open().and_then(|mut connection| connection.get("/readiness"));
         Ok(answer.ok().map(|_| seconds(started)))
     })?;
-    let all = gateway.until("doesn't read its reachable devices", |port| {
-        let Ok(mut connection) = Connection::open(port) else { return Ok(None) };
+    let all = gateway.until("doesn't read its reachable devices", |door| {
+        let Ok(mut connection) = door.open() else { return Ok(None) };
         let metrics = Metrics::parse(&connection.get("/metrics")?);
         let read = metrics.by_device("bifrost_tag_reads_total");
         let delivering = read.values().filter(|count| **count >= f64::from(TAGS)).count();

@@ -11,7 +11,7 @@ use super::many::TAGS;
 use crate::{
     bench::Bench,
     error::LoadError,
-    harness::{BareClient, Connection, Device, Gateway, quantile},
+    harness::{BareClient, Device, Gateway, quantile},
     report::{Report, Target},
 };
 
@@ -48,7 +48,7 @@ fn turns(devices: &[Device], count: u16) -> impl Iterator<Item = (u16, &Device)>
 
 /// Seconds from each write to its acknowledgement; one that isn't acknowledged ends the measurement.
 fn through_the_gateway(devices: &[Device], gateway: &Gateway, count: u16) -> Result<Vec<f64>, LoadError> {
-    let mut connection = Connection::open(gateway.port)?;
+    let mut connection = gateway.door.open()?;
     let tag = format!("tag_{}", TAGS - 1);
     let write = |(turn, device): (u16, &Device)| {
         let order = json!({ "device_id": device.id, "tag_id": tag, "value": turn });
