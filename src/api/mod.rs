@@ -116,6 +116,8 @@ pub fn serve(listener: TcpListener, state: ApiState) -> io::Result<Server> {
         .client_request_timeout(settings.client_request_timeout)
         .tls_handshake_timeout(settings.handshake_timeout)
         .on_connect(peer::introduce)
+        // Else an answer waits for the acknowledgement of the handshake's last message, 40 ms.
+        .tcp_nodelay(true)
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .disable_signals();
     let server = match identity {
