@@ -47,6 +47,7 @@ fn main() -> Result<(), Failure> {
 async fn measure(address: &str, count: u32, workers: usize) -> Result<(), Failure> {
     let data_dir = tempfile::tempdir()?;
     let settings = GatewaySettings {
+        audit: bifrost_actors::audit::AuditSettings::default(),
         gateway_id: "load".into(),
         site_id: "load".into(),
         hostname: "host".into(),

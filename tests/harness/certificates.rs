@@ -144,7 +144,7 @@ impl Certificates {
     pub(crate) fn fingerprint(&self, name: &str) -> String {
         let pem = fs::read(self.file(&format!("{name}.pem"))).unwrap();
         let digest = X509::from_pem(&pem).unwrap().digest(MessageDigest::sha256()).unwrap();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// Writes a revocation list, `crl.pem`, with these certificates in it.

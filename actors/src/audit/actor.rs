@@ -134,7 +134,7 @@ impl AuditTrail {
                 (Writer::new(actor.parts.place.clone()), Err(AuditError(error.to_string())))
             });
             actor.take_back(writer, written.as_ref());
-            actor.conclude(batch, lost, written.map(drop));
+            actor.conclude(batch, lost, &written.map(drop));
             actor.go_on(ctx);
         }));
     }
@@ -146,22 +146,26 @@ impl AuditTrail {
             other => other.map(drop).map_err(Clone::clone),
         };
         self.parts.audit.judge(&outcome);
-        self.parts.condition.judge(outcome.as_ref().map(|()| ()).map_err(|error| error.0.as_str()));
+        self.parts.condition.judge(outcome.as_ref().copied().map_err(|error| error.0.as_str()));
         if let Ok(written) = written {
             self.tell(written);
         }
     }
 
     /// Who waited hears of it. What nobody waits for is tried again.
-    fn conclude(&mut self, batch: Vec<Pending>, lost: u64, outcome: Result<(), AuditError>) {
+    fn conclude(&mut self, batch: Vec<Pending>, lost: u64, outcome: &Result<(), AuditError>) {
         if outcome.is_ok() {
             self.counts.recorded += batch.len() as u64;
             self.counts.lost += lost;
-            batch.into_iter().for_each(|pending| pending.answer(&outcome));
+            for pending in batch {
+                pending.answer(outcome);
+            }
             return;
         }
         let (asked, told): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| pending.done.is_some());
-        asked.into_iter().for_each(|pending| pending.answer(&outcome));
+        for pending in asked {
+            pending.answer(outcome);
+        }
         // The entry of the gap is made anew.
         let told = told.into_iter().skip(usize::from(lost > 0)).collect();
         self.parts.audit.put_back(told, lost);

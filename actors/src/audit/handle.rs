@@ -77,18 +77,19 @@ impl Audit {
         &self.0.actor
     }
 
-    fn put(&self, pending: Pending) -> Result<(), Pending> {
+    /// Whether there was room.
+    fn put(&self, pending: Pending) -> bool {
         {
             let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if queue.waiting.len() >= self.0.most {
                 queue.lost += 1;
-                return Err(pending);
+                return false;
             }
             queue.waiting.push_back(pending);
         }
         // A control message: the actor takes all that waits at once.
         self.0.actor.with(|actor| actor.do_send(Wake));
-        Ok(())
+        true
     }
 
     /// All that wait, and how many were lost since this was last asked.
@@ -124,14 +125,14 @@ impl Audit {
 impl AuditSink for Audit {
     fn tell(&self, entry: Entry) {
         // Full: it is counted, and the trail will say so.
-        let _ = self.put(Pending::new(entry));
+        self.put(Pending::new(entry));
     }
 
     fn record(&self, entry: Entry) -> BoxFuture<'static, Recorded> {
         let (done, wait) = oneshot::channel();
         let put = self.put(Pending { done: Some(done), ..Pending::new(entry) });
         Box::pin(async move {
-            if put.is_err() {
+            if !put {
                 return Err(AuditError("too many entries wait for the disk".to_owned()));
             }
             let ended = |_| Err(AuditError("its actor ended meanwhile".to_owned()));

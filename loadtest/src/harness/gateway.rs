@@ -114,7 +114,7 @@ impl Gateway {
         }
         let started = Instant::now();
         let process = Process::start("bifrost run", &mut command, directory.path().join("log"))?;
-        let mut gateway = Self { process, door: Door::plain(port), started, directory: directory };
+        let mut gateway = Self { process, door: Door::plain(port), started, directory };
         if https {
             gateway.trust()?;
         }

@@ -5,6 +5,7 @@
 mod commands;
 mod plant;
 mod table;
+mod token;
 
 use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
 
@@ -65,7 +66,10 @@ pub fn run(args: &DemoArgs) -> ExitCode {
         }
         let authority = development::authority_file(folder.path());
         match App::build(config, options).await {
-            Ok(app) => show(app, plant, live, args.duration, &authority).await,
+            Ok(app) => match token::issue(folder.path()) {
+                Ok(token) => show(app, plant, live, args.duration, (&authority, &token)).await,
+                Err(error) => super::fail(format!("no token can be issued: {error}")),
+            },
             Err(AppError::Listen { address, source }) => {
                 super::fail(format!("can't listen on {address}: {source}; choose another port with --port"))
             }
@@ -79,13 +83,13 @@ async fn show(
     plant: Plant,
     live: bool,
     duration: Option<Duration>,
-    authority: &Path,
+    (authority, token): (&Path, &str),
 ) -> ExitCode {
     let mut table = Table::new(app.gateway().clone(), app.url().to_owned(), live);
     let fingerprint = app.identity().map(ServerIdentity::fingerprint).unwrap_or_default();
     let password = app.take_first_password();
     let password = password.as_ref().map(|password| password.as_str());
-    table.introduce(&plant, authority, &fingerprint, password);
+    table.introduce(&plant, authority, &fingerprint, (password, token));
     let looking = async {
         let mut ticks =
             tokio::time::interval(if live { Duration::from_millis(500) } else { Duration::from_secs(2) });

@@ -34,7 +34,7 @@ impl Table {
         plant: &Plant,
         authority: &Path,
         fingerprint: &str,
-        password: Option<&str>,
+        (password, token): (Option<&str>, &str),
     ) {
         let names: Vec<_> = plant.simulator.plcs().iter().map(SimulatedPlc::name).collect();
         let first = names.first().copied().unwrap_or_default();
@@ -48,10 +48,11 @@ impl Table {
              fingerprint  {fingerprint} (SHA-256)\n\
              log in       as admin, once with the password {password}   (POST {url}/api/auth/login, then\n\
              \x20             a password of your own: POST {url}/api/auth/password)\n\
-             devices      curl --cacert {ca} -H \"authorization: Bearer $TOKEN\" {url}/api/devices\n\
+             by curl      export TOKEN={token} CURL_CA_BUNDLE={ca}\n\
+             devices      curl -H \"authorization: Bearer $TOKEN\" {url}/api/devices\n\
              one device   … {url}/api/devices/{first}/tags\n\
              supervisor   … {url}/api/actors\n\
-             metrics      … {url}/metrics\n\
+             who did what … {url}/api/audit\n\
              live feed    {}/ws\n\
              \n\
              stop a PLC   type: stop {first}     and watch the gateway notice and recover after: start {first}\n\

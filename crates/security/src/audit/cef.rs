@@ -1,4 +1,4 @@
-//! Records in ArcSight's Common Event Format, one line each, for those who collect logs.
+//! Records in `ArcSight`'s Common Event Format, one line each, for those who collect logs.
 
 use super::{
     entry::{Channel, Outcome},

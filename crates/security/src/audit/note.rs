@@ -116,12 +116,12 @@ impl SigningKey {
     }
 
     fn line(&self, signature: &[u8]) -> String {
-        signature_line(&self.name, &self.verifier.id, signature)
+        signature_line(&self.name, self.verifier.id, signature)
     }
 }
 
 /// A line of a note with a signature.
-pub(super) fn signature_line(name: &str, id: &[u8; 4], signature: &[u8]) -> String {
+pub(super) fn signature_line(name: &str, id: [u8; 4], signature: &[u8]) -> String {
     format!("{DASH}{name} {}\n", BASE64_STANDARD.encode([id.as_slice(), signature].concat()))
 }
 
@@ -151,10 +151,6 @@ impl VerifierKey {
     /// What it signs for.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    pub(super) fn id(&self, kind: u8) -> [u8; 4] {
-        key_id(&self.name, kind, &self.public)
     }
 
     /// Whether the key has signed these bytes.
@@ -191,7 +187,12 @@ fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> [u8; 4] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Into a String: can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Text and signature lines of a note.
