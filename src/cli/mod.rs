@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the thing asked for failed, 2 wrong use. Errors are one line on stderr that says what
 //! to do.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod health;
@@ -37,6 +38,8 @@ enum Command {
     Pki(pki::PkiArgs),
     /// Ask a running gateway whether it is ready
     Health(health::HealthArgs),
+    /// The audit trail: check it, print it, prove records
+    Audit(audit::AuditArgs),
     /// Accounts
     User(identity::UserArgs),
     /// Tokens for programs
@@ -53,6 +56,7 @@ impl Cli {
             Command::Simulate(args) => simulate::run(&args),
             Command::Pki(args) => pki::run(&args),
             Command::Health(args) => health::run(&args),
+            Command::Audit(args) => audit::run(&args),
             Command::User(args) => identity::user(&args),
             Command::Token(args) => identity::token(&args),
         }

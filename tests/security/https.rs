@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest as _;
 
 use crate::{
     authority::{Authority, Served, run},

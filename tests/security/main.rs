@@ -14,6 +14,7 @@ mod certificates;
 #[expect(dead_code, unused_imports, reason = "shared with tests that need other parts of it")]
 mod harness;
 
+mod audit;
 mod authority;
 mod https;
 mod identity;

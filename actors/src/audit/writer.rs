@@ -4,7 +4,8 @@ use std::{fs::OpenOptions, io::Write as _, path::PathBuf};
 
 use bifrost_model::Timestamp;
 use bifrost_security::audit::{
-    AuditError, Category, Entry, Finding, Outcome, SigningKey, Source, Trail, TrailError, TrailSettings,
+    AuditError, Category, Entry, Finding, Outcome, PUBLIC_KEY, SigningKey, Source, Trail, TrailError,
+    TrailSettings,
 };
 use serde_json::json;
 
@@ -97,6 +98,10 @@ impl Writer {
         std::fs::create_dir_all(folder)
             .map_err(|source| TrailError::File { file: folder.display().to_string(), source })?;
         let key = SigningKey::load_or_generate(&folder.join("audit.key"), origin)?;
+        // For those who check a copy without the private key.
+        let public = folder.join(PUBLIC_KEY);
+        std::fs::write(&public, format!("{}\n", key.verifier()))
+            .map_err(|source| TrailError::File { file: public.display().to_string(), source })?;
         let max_age = settings.max_age.map(|age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let settings = TrailSettings {
             segment_bytes: settings.segment_bytes.0,

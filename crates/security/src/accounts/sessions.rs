@@ -311,7 +311,7 @@ mod tests {
     fn no_renewal_outlasts_the_lifetime() {
         let (sessions, now) = sessions();
         let pass = sessions.begin(holder("ann"), now).unwrap();
-        let late = now + 8 * 60 * MINUTE - MINUTE;
+        let late = now + (8 * 60 - 1) * MINUTE;
         let (_, renewed) = sessions.refresh(&pass.refresh, late).unwrap();
         assert_eq!(renewed.expires_in, MINUTE);
         assert_eq!(sessions.of_access(&renewed.access, late + MINUTE), None);

@@ -67,9 +67,33 @@ pub(super) fn notes(text: &str) -> (Vec<&str>, usize) {
     (notes, begin)
 }
 
+/// The checkpoints that somebody has kept elsewhere, in the forms in which they come: notes one after the other,
+/// or lines with the event `audit_checkpoint` as JSON, with its topic before it or without.
+pub fn kept_checkpoints(text: &str) -> Vec<String> {
+    let of_event = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line.get(line.find('{')?..)?).ok()?;
+        let inside = event.get("data").unwrap_or(&event).get("checkpoint")?.as_str()?;
+        Some(inside.to_owned())
+    };
+    let of_events: Vec<_> = text.lines().filter_map(of_event).collect();
+    if of_events.is_empty() { notes(text).0.into_iter().map(str::to_owned).collect() } else { of_events }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checkpoints_are_found_in_whichever_form_they_were_kept() {
+        let note = "a\n1\n\n— a x\n";
+        assert_eq!(kept_checkpoints(note), [note]);
+        let event = serde_json::json!({"event_type": "audit_checkpoint", "data": {"checkpoint": note}});
+        assert_eq!(
+            kept_checkpoints(&format!("bifrost/events/p/gateway/audit_checkpoint {event}\n{event}\n")),
+            [note, note]
+        );
+        assert_eq!(kept_checkpoints("nothing\n"), Vec::<String>::new());
+    }
 
     #[test]
     fn notes_are_told_apart_and_a_torn_one_is_left_over() {

@@ -22,13 +22,14 @@ mod verify;
 pub use cef::cef;
 pub use checkpoint::Checkpoint;
 pub use entry::{Category, Channel, Entry, Outcome, Source};
+pub use folder::kept_checkpoints;
 pub use note::{NoteError, SigningKey, VerifierKey};
 pub use opening::Finding;
 pub use proof::{Proof, ProofError, prove};
-pub use query::{Query, find};
+pub use query::{Query, each, find};
 pub use record::{LineError, Record};
 pub use sink::{AuditError, AuditSink, Discard, Recorded};
-pub use trail::{Trail, TrailError, TrailSettings};
+pub use trail::{PUBLIC_KEY, Trail, TrailError, TrailSettings};
 pub use verify::{Fault, Verification, verify};
 
 #[cfg(test)]

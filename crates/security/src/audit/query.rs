@@ -45,6 +45,24 @@ impl Query {
     }
 }
 
+/// Goes through the trail in this folder, the oldest record first, and hands each that is wanted on, with its line.
+pub fn each(
+    folder: &Path,
+    query: &Query,
+    mut take: impl FnMut(&str, &Record) -> std::io::Result<()>,
+) -> Result<(), TrailError> {
+    for segment in segments(folder).map_err(at(folder))? {
+        let file = segment.records();
+        let text = fs::read_to_string(&file).map_err(at(&file))?;
+        for line in text.lines() {
+            if let Some(record) = Record::parse(line).filter(|record| query.takes(record)) {
+                take(line, &record).map_err(at(Path::new("stdout")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Looks through the trail in this folder; reads as many segments as it takes to find enough.
 pub fn find(folder: &Path, query: &Query) -> Result<Vec<Record>, TrailError> {
     let mut found = Vec::new();

@@ -37,7 +37,7 @@ impl Bench {
             let now = Timestamp::from_micros(self.clock);
             let entry = Entry::new(Source::gateway(), Category::SystemEvent, "test", Outcome::Success);
             self.trail.append(vec![(entry.on(format!("record {}", self.trail.size())), now)]).unwrap();
-            if self.trail.size() % every == 0 {
+            if self.trail.size().is_multiple_of(every) {
                 self.notes.extend(self.trail.checkpoint(now).unwrap());
             }
         }
@@ -61,7 +61,7 @@ impl Bench {
 
     /// Writes these lines in place of those that are there, and says what is found then.
     fn tampered(&self, lines: &[String]) -> Fault {
-        fs::write(self.file(), lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        fs::write(self.file(), lines.join("\n") + "\n").unwrap();
         let found = self.check(&[]);
         found.fault.clone().unwrap_or_else(|| panic!("nothing was found: {found:?}"))
     }

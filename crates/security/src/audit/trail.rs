@@ -25,6 +25,9 @@ use super::{
 /// The record of segments that were removed; without one their absence is a fault.
 pub(super) const REMOVED: &str = "segments_removed";
 
+/// The file beside the records with the key that checks them, as [`super::VerifierKey`] is written.
+pub const PUBLIC_KEY: &str = "audit.pub";
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrailSettings {
