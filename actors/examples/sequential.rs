@@ -48,6 +48,7 @@ async fn measure(address: &str, count: u32, workers: usize) -> Result<(), Failur
     let data_dir = tempfile::tempdir()?;
     let settings = GatewaySettings {
         audit: bifrost_actors::audit::AuditSettings::default(),
+        certificates: bifrost_actors::certificate_rotator::RotatorSettings::default(),
         gateway_id: "load".into(),
         site_id: "load".into(),
         hostname: "host".into(),

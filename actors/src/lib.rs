@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod broker;
+pub mod certificate_rotator;
 pub mod commands;
 mod database;
 pub mod dead_letters;

@@ -65,6 +65,7 @@ pub struct Metrics {
     spool_disk_messages: IntGaugeVec,
     spool_written_bytes: IntGaugeVec,
     start_time: Gauge,
+    certificate_expiry: IntGaugeVec,
     error_kinds: Mutex<HashMap<String, Vec<&'static str>>>,
 }
 
@@ -106,6 +107,11 @@ const RESPONSE_BUCKETS: &[f64] =
     &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
 impl Metrics {
+    /// Until when a certificate is valid, in seconds since 1970.
+    pub(crate) fn certificate(&self, used_for: &str, not_after: i64) {
+        self.certificate_expiry.with_label_values(&[used_for]).set(not_after);
+    }
+
     /// Registers everything in a registry of its own. Fails only if two metrics had one name.
     #[expect(clippy::too_many_lines, reason = "a list, one entry per metric")]
     pub fn new() -> prometheus::Result<Self> {
@@ -251,6 +257,12 @@ impl Metrics {
             start_time: add(
                 r,
                 Gauge::new("bifrost_start_time_seconds", "When the gateway started, seconds since 1970")?,
+            )?,
+            certificate_expiry: gauges(
+                r,
+                "bifrost_certificate_expiry_timestamp_seconds",
+                "Until when a certificate is valid, seconds since 1970",
+                &["use"],
             )?,
             error_kinds: Mutex::default(),
             registry,

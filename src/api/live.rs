@@ -8,7 +8,7 @@ use actix_web::{
 };
 
 use bifrost_actors::websocket::{Allowed, Permit};
-use bifrost_security::accounts::Permission;
+use bifrost_security::{accounts::Permission, tls::Peer};
 use tokio::time::Instant;
 
 use super::{
@@ -45,18 +45,28 @@ pub(super) async fn live(
         let detail = format!("{most} clients are there; the key is api.websocket_max_clients");
         return Err(Problem::new(Kind::TooManyClients, detail));
     };
+    let peer = request.conn_data::<Peer>().cloned();
     let no_handshake =
         |error| Problem::new(Kind::UpgradeRequired, format!("no WebSocket handshake: {error}"));
     let (response, session, stream) =
         actix_ws::handle_with_protocols(&request, payload, &["bifrost"]).map_err(no_handshake)?;
-    bifrost_actors::websocket::serve(state.gateway().clone(), session, stream, place, permit(&state, caller));
+    bifrost_actors::websocket::serve(
+        state.gateway().clone(),
+        session,
+        stream,
+        place,
+        permit(&state, caller, peer),
+    );
     Ok(response)
 }
 
 /// As long as what the client showed holds, and for what it is permitted then.
-fn permit(state: &ApiState, caller: Caller) -> Permit {
-    let (authority, proof) = (Arc::clone(state.authority()), caller.0.proof);
+fn permit(state: &ApiState, caller: Caller, peer: Option<Peer>) -> Permit {
+    let (authority, proof, state) = (Arc::clone(state.authority()), caller.0.proof, state.clone());
     Permit::new(move || {
+        if state.has_revoked(peer.as_ref()) {
+            return None;
+        }
         let who = authority.still(&proof, Instant::now().into_std()).filter(|who| !who.must_change)?;
         Some(Allowed {
             tags: who.may(Permission::TagsRead),

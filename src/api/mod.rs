@@ -32,6 +32,7 @@ mod query;
 mod readiness;
 mod record;
 pub mod schemas;
+mod security;
 mod settings;
 mod shape;
 mod spool;
@@ -70,6 +71,7 @@ fn endpoints() -> Vec<Endpoint> {
         alarms::endpoints,
         letters::endpoints,
         audit::endpoints,
+        security::endpoints,
         spool::endpoints,
         config::endpoints,
         auth::endpoints,

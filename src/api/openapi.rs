@@ -12,7 +12,7 @@ use super::{
     auth::{self, Access},
     config, devices, discover,
     endpoint::Endpoint,
-    error, events, health, letters, live, metrics, spool, tags,
+    error, events, health, letters, live, metrics, security, spool, tags,
 };
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -37,7 +37,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         tags::read_by_query, tags::read, tags::write,
         actors::tree, actors::branch, actors::act,
         events::list, alarms::list, alarms::acknowledge, config::reload,
-        letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list, audit::list,
+        letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list, audit::list, security::certificates, security::status,
         health::health, health::readiness, metrics::metrics, live::live, auth::login, auth::refresh, auth::logout, auth::me, auth::password, describe, index,
     ),
     components(schemas(error::Details)),
@@ -51,6 +51,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         (name = "brokers", description = "What waits for brokers, and what they refuse"),
         (name = "config", description = "The configuration"),
         (name = "audit", description = "Who did what"),
+        (name = "security", description = "Certificates, and how the gateway is secured"),
         (name = "identity", description = "Log-ins and sessions"),
         (name = "operation", description = "Health, metrics, this description"),
     )

@@ -99,6 +99,7 @@ pub(super) struct Pending {
     audit: Arc<dyn AuditSink>,
     entry: Entry,
     kept: Kept,
+    ended: bool,
 }
 
 /// Takes note of a request before it is carried out. What can't be recorded isn't done.
@@ -122,12 +123,13 @@ pub(super) async fn begin(access: Access, request: &ServiceRequest) -> Result<Op
         let recorded = audit.record(entry.clone()).await;
         recorded.map_err(|error| Problem::new(Kind::AuditUnavailable, error.to_string()))?;
     }
-    Ok(Some(Pending { audit, entry, kept }))
+    Ok(Some(Pending { audit, entry, kept, ended: false }))
 }
 
 impl Pending {
     /// How it ended.
-    pub(super) fn end(self, status: StatusCode) {
+    pub(super) fn end(mut self, status: StatusCode) {
+        self.ended = true;
         let unreadable = matches!(status.as_u16(), 400 | 408 | 413 | 415 | 422 | 431);
         if self.kept == Kept::Error && !unreadable {
             return;
@@ -137,8 +139,20 @@ impl Pending {
             401 | 403 | 429 => Outcome::Refused,
             _ => Outcome::Failure,
         };
-        let mut entry = Entry { result, ..self.entry };
+        let mut entry = Entry { result, ..self.entry.clone() };
         entry.detail["status"] = json!(status.as_u16());
+        self.audit.tell(entry);
+    }
+}
+
+impl Drop for Pending {
+    /// Who asked went before there was an answer: what was begun is carried out all the same, or isn't.
+    fn drop(&mut self) {
+        if self.ended || self.kept == Kept::Error {
+            return;
+        }
+        let mut entry = Entry { result: Outcome::Failure, ..self.entry.clone() };
+        entry.detail["reason"] = json!("who asked didn't wait for the end");
         self.audit.tell(entry);
     }
 }

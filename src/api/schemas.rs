@@ -271,6 +271,42 @@ pub struct EventSchema {
     pub data: serde_json::Value,
 }
 
+/// A certificate that the gateway uses.
+#[derive(Debug, ToSchema)]
+#[schema(as = Certificate)]
+pub struct CertificateSchema {
+    /// `https`, `mqtt:NAME`, `nats:NAME` or `device:ID`; with `/authority` behind it: who is trusted.
+    pub r#use: String,
+    /// Where it is.
+    pub file: String,
+    /// `ok`, `expiring` (in less than 30 days), `expired` or `unreadable`.
+    pub state: String,
+    /// The subject's common name.
+    #[schema(required = false)]
+    pub common_name: String,
+    /// Who has issued it.
+    #[schema(required = false)]
+    pub issuer: String,
+    /// Serial number, hexadecimal.
+    #[schema(required = false)]
+    pub serial: String,
+    /// SHA-256 of its DER form, hexadecimal.
+    #[schema(required = false)]
+    pub fingerprint: String,
+    /// Not valid before.
+    #[schema(format = DateTime, required = false)]
+    pub not_before: String,
+    /// Not valid after.
+    #[schema(format = DateTime, required = false)]
+    pub not_after: String,
+    /// Whole days that it lasts; negative: since when it is over.
+    #[schema(required = false)]
+    pub days_left: i64,
+    /// Why it can't be read.
+    #[schema(required = false)]
+    pub problem: String,
+}
+
 /// One record of the audit trail.
 #[derive(Debug, ToSchema)]
 #[schema(as = AuditRecord)]

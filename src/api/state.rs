@@ -11,7 +11,11 @@ use bifrost_actors::{
     plc::DevicePorts,
     router::RouterPorts,
 };
-use bifrost_security::{accounts::Authority, audit::AuditSink, tls::ServerIdentity};
+use bifrost_security::{
+    accounts::Authority,
+    audit::AuditSink,
+    tls::{Peer, ServerIdentity},
+};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{
@@ -88,6 +92,11 @@ impl ApiState {
 
     pub(super) fn identity(&self) -> Option<&ServerIdentity> {
         self.identity.as_ref()
+    }
+
+    /// Whether the connection's certificate was revoked since its handshake: then it is good for nothing any more.
+    pub(super) fn has_revoked(&self, peer: Option<&Peer>) -> bool {
+        self.identity.as_ref().zip(peer).is_some_and(|(identity, peer)| identity.has_revoked(peer))
     }
 
     pub(super) fn gateway(&self) -> &Gateway {

@@ -15,6 +15,7 @@ use std::{net::TcpListener, os::unix::process::CommandExt as _, process::ExitCod
 use actix_web::dev::ServerHandle;
 use bifrost_actors::{
     audit::AuditSettings,
+    certificate_rotator::RotatorSettings,
     gateway::{ApplyError, Gateway, GatewaySettings, StartError},
     supervision::Arbiters,
 };
@@ -98,7 +99,7 @@ impl App {
         let listener = bind(&config)?;
         let scheme = if identity.is_some() { "https" } else { "http" };
         let url = listener.local_addr().map(|address| format!("{scheme}://{address}")).unwrap_or_default();
-        let gateway = Gateway::start(settings(&config), arbiters(&config)).await?;
+        let gateway = Gateway::start(settings(&config, identity.as_ref()), arbiters(&config)).await?;
         let devices = std::mem::take(&mut config.devices);
         let control = Arc::new(Control::new(gateway.clone(), config.clone(), options)?);
         let (authority, first_password) = identity::open(&config)?;
@@ -246,7 +247,8 @@ fn bind(config: &Config) -> Result<TcpListener, AppError> {
         .map_err(|source| AppError::Listen { address: format!("{}:{}", address.0, address.1), source })
 }
 
-fn settings(config: &Config) -> GatewaySettings {
+fn settings(config: &Config, identity: Option<&ServerIdentity>) -> GatewaySettings {
+    let certificates = &config.security.certificates;
     GatewaySettings {
         gateway_id: config.gateway.id.as_str().into(),
         site_id: config.gateway.site_id.as_str().into(),
@@ -257,6 +259,11 @@ fn settings(config: &Config) -> GatewaySettings {
         hostname: host_name().into(),
         brokers: config.messaging.brokers(),
         audit: audit_settings(config),
+        certificates: RotatorSettings {
+            identity: identity.cloned(),
+            issuer: certificates.issuer.clone().filter(|_| certificates.auto_rotate),
+            interval: certificates.rotation_interval,
+        },
     }
 }
 

@@ -140,7 +140,9 @@ impl Place {
             (_, Some(dir), _) => dir.join("audit"),
             (.., Some(folder)) => folder.clone(),
             _ => {
-                return Err("say where the trail is: --config FILE, --data-dir DIR or --folder DIR".to_owned());
+                return Err(
+                    "say where the trail is: --config FILE, --data-dir DIR or --folder DIR".to_owned()
+                );
             }
         };
         if folder.is_dir() { Ok(folder) } else { Err(format!("{} is no folder", folder.display())) }

@@ -81,6 +81,7 @@ fn every_default_that_is_documented_is_the_real_one() {
         ca_file: None,
         cert_file: None,
         key_file: None,
+        issuer: None,
         ..documented.security.certificates
     };
     documented.security.key_management.vault_address = None;

@@ -2,7 +2,7 @@
 
 use bifrost_actors::plc::Protocol;
 
-use super::{CertificateSettings, Config, KeyManagementSettings, Problem};
+use super::{Config, KeyManagementSettings, Problem};
 
 const OFF: &str = "is not part of this version; set it to false or remove it";
 const REMOVE: &str = "is not part of this version; remove it";
@@ -47,15 +47,13 @@ impl Config {
 
     fn security(&self) -> Vec<Problem> {
         let security = &self.security;
-        let certificates = CertificateSettings::default();
         let keys = KeyManagementSettings::default();
         let rows = [
             ("encryption.enabled", security.encryption.enabled, OFF),
-            ("certificates.auto_rotate", security.certificates.auto_rotate, OFF),
             (
-                "certificates.rotation_interval",
-                security.certificates.rotation_interval != certificates.rotation_interval,
-                REMOVE,
+                "certificates.auto_rotate",
+                security.certificates.auto_rotate && security.certificates.issuer.is_none(),
+                "needs somebody who renews: name the folder of bifrost pki in security.certificates.issuer.folder",
             ),
             ("key_management.provider", security.key_management.provider != keys.provider, REMOVE),
             ("key_management.vault_address", security.key_management.vault_address.is_some(), REMOVE),

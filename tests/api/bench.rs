@@ -238,6 +238,7 @@ async fn run(
         hostname: "host".into(),
         brokers,
         audit: AuditSettings::default(),
+        certificates: bifrost_actors::certificate_rotator::RotatorSettings::default(),
         data_dir: data.path().to_owned(),
         supervision: SupervisionSettings::default(),
         limits: LimitSettings::default(),

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Process, Site};
+use crate::harness::{Process, Site, identity};
 
 /// Opens the root's key.
 pub(crate) const PASSPHRASE: &str = "correct horse battery";
@@ -136,6 +136,7 @@ impl Authority {
     #[track_caller]
     pub(crate) fn serve(&self, tls: &Value) -> Served {
         let site = Site::with(&self.sections(tls), &json!([]));
+        identity::prepare(&site.data_dir());
         let mut process = site.launch();
         let hello = process.error_line("`gateway runs`", |line| line.contains(r#""gateway runs""#));
         let url = serde_json::from_str::<Value>(&hello).unwrap()["url"].as_str().unwrap().to_owned();

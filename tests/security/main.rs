@@ -20,4 +20,5 @@ mod https;
 mod identity;
 mod modbus_tls;
 mod pki;
+mod rotation;
 mod scanners;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -16,12 +16,14 @@ use tokio::{
 
 use super::{
     brokers::{Spools, places, selections},
+    certificates,
     devices::{DeviceEntry, Links, Registry},
     notices,
     settings::GatewaySettings,
 };
 use crate::{
     audit::{self, Audit},
+    certificate_rotator::{self, CertificateRow},
     commands::{self, Commands},
     dead_letters::{self, LettersPorts},
     metrics::Metrics,
@@ -35,15 +37,16 @@ use crate::{
 };
 
 /// Order of start. What comes later uses what came before.
-const START_ORDER: [&str; 9] =
-    [AUDIT, "sequence", "router", LETTERS, LEDGER, BROKERS, CLIENTS, LINKS, DEVICES];
+const START_ORDER: [&str; 10] =
+    [AUDIT, "sequence", "router", CERTIFICATES, LETTERS, LEDGER, BROKERS, CLIENTS, LINKS, DEVICES];
 /// Order of stop: polling first, then what it used, then who is told, last where everything goes through.
 /// Of the brokers the spools end first, while their sessions still carry.
-const STOP_ORDER: [&str; 9] =
-    [DEVICES, LINKS, BROKERS, CLIENTS, LEDGER, LETTERS, "router", "sequence", AUDIT];
+const STOP_ORDER: [&str; 10] =
+    [DEVICES, LINKS, BROKERS, CLIENTS, LEDGER, LETTERS, CERTIFICATES, "router", "sequence", AUDIT];
 
 const ROOT: &str = "/";
 const AUDIT: &str = "audit";
+const CERTIFICATES: &str = "certificates";
 const LEDGER: &str = "commands";
 const LETTERS: &str = "dead_letters";
 const CLIENTS: &str = "clients";
@@ -98,6 +101,7 @@ pub(super) struct Inner {
     pub(super) shared: plc::Shared,
     pub(super) commands: Commands,
     audit: Audit,
+    certificates: certificate_rotator::Shown,
     pub(super) letters: Slot<LettersPorts>,
     pub(super) spools: Spools,
     fatal: watch::Receiver<Option<String>>,
@@ -144,6 +148,7 @@ impl Gateway {
             shared,
             commands,
             audit,
+            certificates: Arc::default(),
             letters,
             spools: places(&settings.brokers),
             fatal: fatal_seen,
@@ -160,6 +165,7 @@ impl Gateway {
         for name in START_ORDER {
             match name {
                 AUDIT => self.add(ROOT, self.audit_spec()).await?,
+                CERTIFICATES => self.add(ROOT, self.certificates_spec()).await?,
                 "sequence" => self.add(ROOT, self.sequence_spec()).await?,
                 "router" => self.add(ROOT, self.router_spec()).await?,
                 LETTERS => self.add(ROOT, self.letters_spec()).await?,
@@ -180,6 +186,20 @@ impl Gateway {
         let (settings, events) = (&self.0.settings, self.0.shared.events.clone());
         let (id, audit) = (&settings.gateway_id, self.0.audit.clone());
         audit::spec(audit::Parts::new(settings.audit.clone(), &settings.data_dir, id, audit, events))
+    }
+
+    fn certificates_spec(&self) -> crate::supervision::ChildSpec {
+        let (settings, shared) = (self.0.settings.clone(), &self.0.shared);
+        let registry = self.0.registry.clone();
+        certificate_rotator::spec(certificate_rotator::Parts {
+            settings: settings.certificates.clone(),
+            uses: Arc::new(move || certificates::uses(&settings.brokers, &registry)),
+            shown: Arc::clone(&self.0.certificates),
+            events: shared.events.clone(),
+            audit: Arc::clone(&shared.audit),
+            metrics: Arc::clone(&shared.metrics),
+            raised: Arc::default(),
+        })
     }
 
     fn sequence_spec(&self) -> crate::supervision::ChildSpec {
@@ -237,6 +257,11 @@ impl Gateway {
     /// Where what somebody did is recorded.
     pub fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    /// All certificates, as they were last looked at.
+    pub fn certificates(&self) -> Vec<CertificateRow> {
+        self.0.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where events and alarms are reported.

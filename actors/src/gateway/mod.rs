@@ -2,6 +2,7 @@
 
 mod apply;
 mod brokers;
+mod certificates;
 mod changes;
 mod devices;
 mod gauges;

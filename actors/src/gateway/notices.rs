@@ -92,5 +92,6 @@ pub(super) fn kind_name(kind: ChildKind) -> &'static str {
         ChildKind::DeadLetters => "dead_letters",
         ChildKind::CommandLedger => "command_ledger",
         ChildKind::AuditTrail => "audit_trail",
+        ChildKind::CertificateRotator => "certificate_rotator",
     }
 }

@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::brokers::BrokerSettings;
-use crate::{audit::AuditSettings, dead_letters::DeadLetterSettings, supervision::SupervisionSettings};
+use crate::{
+    audit::AuditSettings, certificate_rotator::RotatorSettings, dead_letters::DeadLetterSettings,
+    supervision::SupervisionSettings,
+};
 
 /// Bounds of mailboxes, queues and stores.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +91,8 @@ pub struct GatewaySettings {
     pub hostname: Arc<str>,
     /// How the audit trail is kept.
     pub audit: AuditSettings,
+    /// What HTTPS shows, and who renews it.
+    pub certificates: RotatorSettings,
     /// Where messages go, each with a name of its own.
     pub brokers: Vec<BrokerSettings>,
     /// Where state lives that must survive.

@@ -32,6 +32,8 @@ pub enum ChildKind {
     CommandLedger,
     /// Records who did what.
     AuditTrail,
+    /// Looks after certificates.
+    CertificateRotator,
 }
 
 /// What happens when a child fails more often than its budget allows.
@@ -170,9 +172,11 @@ impl SupervisionSettings {
             ChildKind::PlcLink => Some(&self.plc_link),
             ChildKind::PlcConnection => Some(&self.plc_connection),
             ChildKind::WebsocketClient => None,
-            ChildKind::Spool | ChildKind::DeadLetters | ChildKind::CommandLedger | ChildKind::AuditTrail => {
-                Some(&self.store)
-            }
+            ChildKind::Spool
+            | ChildKind::DeadLetters
+            | ChildKind::CommandLedger
+            | ChildKind::AuditTrail
+            | ChildKind::CertificateRotator => Some(&self.store),
             ChildKind::MqttSession | ChildKind::NatsSession => Some(&self.broker_session),
         }
     }

@@ -15,6 +15,7 @@ use crate::ms;
 async fn gateway(folder: &Path) -> Gateway {
     let settings = GatewaySettings {
         audit: bifrost_actors::audit::AuditSettings::default(),
+        certificates: bifrost_actors::certificate_rotator::RotatorSettings::default(),
         gateway_id: "gw-1".into(),
         site_id: "plant-a".into(),
         hostname: "host".into(),

@@ -189,7 +189,7 @@ async fn hashing<T: Send + 'static>(
 }
 
 fn unrecorded(error: &AuditError) -> Problem {
-    Problem::new(Kind::NotReady, error.to_string())
+    Problem::new(Kind::AuditUnavailable, error.to_string())
 }
 
 fn not_in(error: &LoginError) -> Problem {

@@ -95,6 +95,9 @@ fn refused(state: &ApiState, source: Source, method: &str, path: &str, why: &str
 /// by a certificate.
 fn principal(state: &ApiState, request: &HttpRequest) -> Option<Principal> {
     let authority = state.authority();
+    if state.has_revoked(request.conn_data::<Peer>()) {
+        return None;
+    }
     let found = match bearer(request) {
         Shown::Token(token) => authority.of_bearer(&token, Instant::now().into_std()),
         Shown::Nothing => request.conn_data::<Peer>().and_then(|peer| authority.of_peer(peer)),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use bifrost_actors::audit::AuditSettings;
+use bifrost_actors::{audit::AuditSettings, certificate_rotator::IssuerSettings};
 use bifrost_security::accounts::{
     ADMIN, AuthoritySettings, LockoutSettings, PasswordSettings, Permission, Permissions, SessionSettings,
 };
@@ -82,6 +82,9 @@ pub struct CertificateSettings {
     /// Certificates of the authorities that are trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// Who renews the gateway's certificate, with `auto_rotate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<IssuerSettings>,
     /// The gateway's certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
@@ -148,6 +151,7 @@ impl Default for CertificateSettings {
     fn default() -> Self {
         Self {
             ca_file: None,
+            issuer: None,
             cert_file: None,
             key_file: None,
             auto_rotate: false,

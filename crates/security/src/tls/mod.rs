@@ -3,6 +3,7 @@
 mod client;
 mod client_error;
 mod client_files;
+mod facts;
 mod files;
 mod fingerprint;
 mod name;
@@ -17,6 +18,7 @@ mod trust;
 pub use client::{ClientError, ClientStream, ClientTls, Connector, MinVersion};
 pub use client_error::HandshakeError;
 pub use client_files::FileError;
+pub use facts::{CertificateFacts, certificate_facts};
 pub use files::{Credentials, Flaw, PemError, read_certificates};
 pub use fingerprint::Fingerprint;
 pub use name::AltName;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use openssl::{error::ErrorStack, hash::MessageDigest, nid::Nid, x509::X509Ref};
+use openssl::{asn1::Asn1IntegerRef, error::ErrorStack, hash::MessageDigest, nid::Nid, x509::X509Ref};
 
 /// A certificate that was shown and verified.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,6 +13,8 @@ pub struct Peer {
     pub fingerprint: String,
     /// Serial number, lower case hexadecimal.
     pub serial: String,
+    /// The issuer's name in DER form.
+    pub issuer: Vec<u8>,
 }
 
 impl Peer {
@@ -23,9 +25,15 @@ impl Peer {
         Ok(Self {
             common_name: name.and_then(|name| name.data().to_string().ok()),
             fingerprint: hexadecimal(&digest),
-            serial: certificate.serial_number().to_bn()?.to_hex_str()?.to_lowercase(),
+            serial: serial(certificate.serial_number())?,
+            issuer: certificate.issuer_name().to_der()?,
         })
     }
+}
+
+/// As peers and revocation lists write it alike.
+pub(super) fn serial(number: &Asn1IntegerRef) -> Result<String, ErrorStack> {
+    Ok(number.to_bn()?.to_hex_str()?.to_lowercase())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -42,6 +42,8 @@ struct Current {
     names: Vec<AltName>,
     peer: Peer,
     not_after: Timestamp,
+    /// Whom clients' certificates must come from.
+    trust: Option<Trust>,
 }
 
 impl fmt::Debug for ServerIdentity {
@@ -90,6 +92,11 @@ impl ServerIdentity {
 
     fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a client's certificate has been revoked since it was shown, as the lists say that were read last.
+    pub fn has_revoked(&self, peer: &Peer) -> bool {
+        self.current().trust.as_ref().is_some_and(|trust| trust.has_revoked(peer))
     }
 
     /// What it was told.
@@ -145,6 +152,7 @@ fn current(
         names: name::names_of(certificate),
         peer: Peer::of(certificate)?,
         not_after: timestamp(certificate.not_after())?,
+        trust: trust.cloned(),
     })
 }
 

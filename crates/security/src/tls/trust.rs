@@ -1,8 +1,10 @@
 //! Who is believed: authorities, and what they have revoked.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use openssl::{
@@ -16,7 +18,10 @@ use openssl::{
     },
 };
 
-use super::files::{Flaw, PemError, read_certificates};
+use super::{
+    files::{Flaw, PemError, read_certificates},
+    peer::{self, Peer},
+};
 
 /// Authorities, and revocation lists where there are any.
 #[derive(Debug, Clone)]
@@ -32,6 +37,8 @@ struct Lists {
     content: Vec<u8>,
     /// Whether every root has a list, so that all of a chain can be checked and not its end alone.
     covers_roots: bool,
+    /// Issuers' names and serial numbers.
+    revoked: Arc<HashSet<(Vec<u8>, String)>>,
 }
 
 impl Trust {
@@ -69,6 +76,12 @@ impl Trust {
             names.push(authority.subject_name().to_owned()?)?;
         }
         Ok(names)
+    }
+
+    /// Whether a list of the peer's issuer names the peer.
+    pub(crate) fn has_revoked(&self, peer: &Peer) -> bool {
+        let named = (peer.issuer.clone(), peer.serial.clone());
+        self.lists.as_ref().is_some_and(|lists| lists.revoked.contains(&named))
     }
 
     /// Checks a chain, the certificate in question first.
@@ -121,7 +134,8 @@ fn read_lists(path: &Path, authorities: &[X509]) -> Result<Lists, PemError> {
     }
     let has_list = |root: &X509| lists.iter().any(|list| same(root.subject_name(), list.issuer_name()));
     let covers_roots = authorities.iter().all(has_list);
-    Ok(Lists { file: path.to_path_buf(), content, covers_roots })
+    let revoked = Arc::new(lists.iter().flat_map(revoked).collect());
+    Ok(Lists { file: path.to_path_buf(), content, covers_roots, revoked })
 }
 
 /// The lists of a PEM file. OpenSSL reads the first of a text, so each is given to it alone.
@@ -130,6 +144,14 @@ fn parse_lists(content: &[u8]) -> Vec<X509Crl> {
     let text = String::from_utf8_lossy(content);
     let blocks = text.split_inclusive(END).filter(|block| block.ends_with(END));
     blocks.filter_map(|block| X509Crl::from_pem(block.as_bytes()).ok()).collect()
+}
+
+/// What a list names, as a peer names itself.
+fn revoked(list: &X509Crl) -> Vec<(Vec<u8>, String)> {
+    let Ok(issuer) = list.issuer_name().to_der() else { return Vec::new() };
+    let entries = list.get_revoked().into_iter().flatten();
+    let serials = entries.filter_map(|entry| peer::serial(entry.serial_number()).ok());
+    serials.map(|serial| (issuer.clone(), serial)).collect()
 }
 
 fn same(one: &X509NameRef, other: &X509NameRef) -> bool {
