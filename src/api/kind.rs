@@ -65,6 +65,10 @@ pub enum Kind {
     DeviceUnreachable,
     /// The audit trail can't be written or read.
     AuditUnavailable,
+    /// No account, token or session of that name.
+    UnknownIdentity,
+    /// Accounts can't be so: two of a name, nobody who manages them.
+    IdentityConflict,
     /// The gateway can't answer this now; it can soon.
     NotReady,
     /// Too much is waiting for this device already.
@@ -115,6 +119,8 @@ impl Kind {
             Self::UnknownTag => (S::NOT_FOUND, "unknown-tag", "Unknown tag"),
             Self::UnknownActor => (S::NOT_FOUND, "unknown-actor", "Unknown actor"),
             Self::UnknownAlarm => (S::NOT_FOUND, "unknown-alarm", "Unknown alarm"),
+            Self::UnknownIdentity => (S::NOT_FOUND, "unknown-identity", "Unknown account, token or session"),
+            Self::IdentityConflict => (S::CONFLICT, "identity-conflict", "The account can't be so"),
             Self::UnknownLetter => (S::NOT_FOUND, "unknown-letter", "Unknown dead letter"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed here")

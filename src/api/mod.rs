@@ -3,6 +3,7 @@
 //! One file per resource. Asks actors and waits for their answers; decides nothing about devices, holds no
 //! state of its own, and knows no file. Serves one listener that somebody else has bound.
 
+mod accounts;
 mod actors;
 mod alarms;
 mod audit;
@@ -70,6 +71,7 @@ fn endpoints() -> Vec<Endpoint> {
         events::endpoints,
         alarms::endpoints,
         letters::endpoints,
+        accounts::endpoints,
         audit::endpoints,
         security::endpoints,
         spool::endpoints,

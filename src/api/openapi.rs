@@ -8,7 +8,7 @@ use utoipa::{
 };
 
 use super::{
-    actors, alarms, audit,
+    accounts, actors, alarms, audit,
     auth::{self, Access},
     config, devices, discover,
     endpoint::Endpoint,
@@ -37,7 +37,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         tags::read_by_query, tags::read, tags::write,
         actors::tree, actors::branch, actors::act,
         events::list, alarms::list, alarms::acknowledge, config::reload,
-        letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list, audit::list, security::certificates, security::status,
+        letters::list, letters::show, letters::replay, letters::delete, letters::delete_all, spool::list, accounts::accounts, accounts::create, accounts::update, accounts::remove, accounts::tokens, accounts::issue,
+        accounts::revoke, accounts::sessions, accounts::end_session, audit::list, security::certificates, security::status,
         health::health, health::readiness, metrics::metrics, live::live, auth::login, auth::refresh, auth::logout, auth::me, auth::password, describe, index,
     ),
     components(schemas(error::Details)),

@@ -66,7 +66,11 @@ fn issue(data_dir: &Path, role: &str, secret: &Secret) {
 
 fn ask(gateway: &Gateway, token: Option<&str>, method: &str, path: &str) -> Answer {
     // Nothing that would be done: names that don't exist, bodies that don't fit.
-    let path = path.replace("{id}", "nobody").replace("{path}", "devices/nobody").replace("{action}", "stop");
+    let path = path
+        .replace("{id}", "nobody")
+        .replace("{name}", "nobody-else")
+        .replace("{path}", "devices/nobody")
+        .replace("{action}", "stop");
     let path = if path == "/api/config/reload" { format!("{path}?dry_run=true") } else { path };
     let path = if path == "/api/dead-letters" && method == "DELETE" { format!("{path}?x=1") } else { path };
     let body = if ["POST", "PUT"].contains(&method) { json!({"nothing": 1}) } else { Value::Null };
@@ -244,4 +248,124 @@ fn the_command_line_manages_accounts_and_tokens_of_a_running_gateway() {
     until_true("the token ends", || status() == 401);
     assert_eq!(run(&["user", "remove", "ann"]).0, Some(0));
     until_true("ann to be gone", || ask_as(None, "POST", &url, &login).status == 401);
+}
+
+/// An admin with a password, and the token of a session of theirs.
+fn with_admin() -> (Arc<Site>, Gateway, String) {
+    let site = Site::new(&json!([]));
+    fs::create_dir_all(site.data_dir()).unwrap();
+    let password = site.data_dir().join("password");
+    fs::write(&password, "a password of the admin").unwrap();
+    let (dir, file) = (site.data_dir(), password.to_str().unwrap().to_owned());
+    let add = [
+        "user",
+        "add",
+        "root",
+        "--role",
+        "admin",
+        "--password-file",
+        &file,
+        "--data-dir",
+        dir.to_str().unwrap(),
+    ];
+    assert_eq!(Process::bifrost(&add).wait().code(), Some(0));
+    let gateway = site.start();
+    let token = log_in(&gateway, "root", "a password of the admin").expect("the admin comes in");
+    (site, gateway, token)
+}
+
+fn log_in(gateway: &Gateway, name: &str, password: &str) -> Option<String> {
+    let body = json!({"username": name, "password": password});
+    let answer = ask_as(None, "POST", &format!("{}/api/auth/login", gateway.url), &body);
+    answer.body["token"].as_str().map(str::to_owned)
+}
+
+fn as_who(gateway: &Gateway, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+    ask_as(Some(token), method, &format!("{}{path}", gateway.url), body)
+}
+
+#[test]
+fn accounts_are_managed_by_rest_and_what_is_taken_from_one_ends_its_sessions() {
+    let (_site, gateway, admin) = with_admin();
+    let ask = |method: &str, path: &str, body: &Value| as_who(&gateway, &admin, method, path, body);
+    let bob = json!({"name": "bob", "role": "operator", "password": "a password for bob"});
+    assert_eq!(ask("POST", "/api/accounts", &bob).status, 201);
+    assert_eq!(ask("POST", "/api/accounts", &bob).status, 409);
+    let token = log_in(&gateway, "bob", "a password for bob").expect("bob comes in");
+    assert_eq!(
+        as_who(&gateway, &token, "GET", "/api/devices", &Value::Null).status,
+        403,
+        "a new password is due"
+    );
+    let chosen = json!({"current": "a password for bob", "new": "a password by bob"});
+    assert_eq!(as_who(&gateway, &token, "POST", "/api/auth/password", &chosen).status, 204);
+    let token = log_in(&gateway, "bob", "a password by bob").expect("bob comes in again");
+    assert_eq!(as_who(&gateway, &token, "GET", "/api/devices", &Value::Null).status, 200);
+    let listed = ask("GET", "/api/auth/sessions", &Value::Null).body;
+    let sessions = listed["sessions"].as_array().unwrap();
+    assert_eq!(sessions.iter().filter(|it| it["account"] == "bob").count(), 1, "{listed:#}");
+    assert_eq!(sessions.iter().filter(|it| it["own"] == true).count(), 1);
+    let own = as_who(&gateway, &token, "GET", "/api/auth/sessions", &Value::Null).body;
+    assert_eq!(own["count"], 1, "bob sees his own alone: {own:#}");
+    assert_eq!(ask("PUT", "/api/accounts/bob", &json!({"disabled": true})).status, 200);
+    assert_eq!(as_who(&gateway, &token, "GET", "/api/devices", &Value::Null).status, 401);
+    assert!(log_in(&gateway, "bob", "a password by bob").is_none());
+    assert_eq!(ask("DELETE", "/api/accounts/bob", &Value::Null).status, 204);
+    assert_eq!(ask("DELETE", "/api/accounts/bob", &Value::Null).status, 404);
+    assert_eq!(
+        ask("DELETE", "/api/accounts/root", &Value::Null).status,
+        409,
+        "nobody could manage accounts any more"
+    );
+    let kinds = |records: &Value| -> Vec<String> {
+        records["records"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| format!("{} {}", it["type"], it["result"]))
+            .collect()
+    };
+    let told = until_records(&gateway, "account_remove", 4);
+    assert!(kinds(&told).contains(&r#""account_remove" "failure""#.to_owned()), "{:?}", kinds(&told));
+    assert!(gateway.stop().success());
+}
+
+fn until_records(gateway: &Gateway, kind: &str, count: usize) -> Value {
+    let listed = || gateway.json(&format!("/api/audit?type={kind}"));
+    until_true("the records", || listed()["count"].as_u64() >= Some(count as u64));
+    listed()
+}
+
+#[test]
+fn a_session_that_is_ended_by_hand_is_over_at_once() {
+    let (_site, gateway, admin) = with_admin();
+    let other = log_in(&gateway, "root", "a password of the admin").unwrap();
+    let listed = as_who(&gateway, &admin, "GET", "/api/auth/sessions", &Value::Null).body;
+    let session =
+        listed["sessions"].as_array().unwrap().iter().find(|it| it["own"] == false).unwrap()["id"].clone();
+    let path = format!("/api/auth/sessions/{}", session.as_str().unwrap());
+    assert_eq!(as_who(&gateway, &admin, "DELETE", &path, &Value::Null).status, 204);
+    assert_eq!(as_who(&gateway, &other, "GET", "/api/auth/me", &Value::Null).status, 401);
+    assert_eq!(as_who(&gateway, &admin, "DELETE", &path, &Value::Null).status, 404);
+    assert!(gateway.stop().success());
+}
+
+#[test]
+fn tokens_are_issued_with_no_more_than_their_owner_may_and_end_when_they_are_revoked() {
+    let (_site, gateway, admin) = with_admin();
+    let reader = json!({"name": "scada", "permissions": ["tags:read"], "expires_in": 3600});
+    let issued = as_who(&gateway, &admin, "POST", "/api/tokens", &reader);
+    assert_eq!(issued.status, 201, "{issued:?}");
+    let token = issued.body["token"].as_str().unwrap().to_owned();
+    assert_eq!(as_who(&gateway, &token, "GET", "/api/tags/read?device_id=x", &Value::Null).status, 404);
+    assert_eq!(as_who(&gateway, &token, "GET", "/api/devices", &Value::Null).status, 403);
+    let listed = as_who(&gateway, &admin, "GET", "/api/tokens", &Value::Null).body.to_string();
+    assert!(listed.contains("scada") && !listed.contains(&token), "the secret is shown once");
+    let path = format!("/api/tokens/{}", issued.body["id"].as_str().unwrap());
+    assert_eq!(as_who(&gateway, &admin, "DELETE", &path, &Value::Null).status, 204);
+    assert_eq!(as_who(&gateway, &token, "GET", "/api/auth/me", &Value::Null).status, 401);
+    // A token makes no tokens, whatever it may.
+    let by_token = as_who(&gateway, crate::harness::identity::TOKEN, "POST", "/api/tokens", &reader);
+    assert_eq!(by_token.status, 403);
+    assert!(gateway.stop().success());
 }

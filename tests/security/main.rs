@@ -16,6 +16,7 @@ mod harness;
 
 mod audit;
 mod authority;
+mod flood;
 mod https;
 mod identity;
 mod modbus_tls;

@@ -179,7 +179,7 @@ pub(in super::super) async fn login(
 }
 
 /// Passwords are checked on threads of their own, a few at a time.
-async fn hashing<T: Send + 'static>(
+pub(in super::super) async fn hashing<T: Send + 'static>(
     state: &ApiState,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
