@@ -177,16 +177,21 @@ fn check_trail(
     json: bool,
 ) -> Result<bool, String> {
     let folder = place.folder()?;
-    let key = match key {
-        Some(key) => key_of(key)?,
-        None => {
-            eprintln!(
-                "bifrost: the key is taken from the folder itself, and whoever changed the trail may have changed \
-                 it too; give the one that you keep elsewhere with --key"
-            );
-            place.key()?
-        }
+    let key = if let Some(key) = key {
+        key_of(key)?
+    } else {
+        eprintln!(
+            "bifrost: the key is taken from the folder itself, and whoever changed the trail may have changed it too; \
+             give the one that you keep elsewhere with --key"
+        );
+        place.key()?
     };
+    for aside in set_aside(&folder) {
+        eprintln!(
+            "bifrost: {} holds a trail that wasn't what was signed; check it too (--folder), and move it away then",
+            aside.display()
+        );
+    }
     let mut kept = Vec::new();
     for file in checkpoints {
         let found = kept_checkpoints(&read(file)?);
@@ -198,6 +203,15 @@ fn check_trail(
     let found = verify(&folder, &key, &kept).map_err(|error| error.to_string())?;
     tell(&found, json);
     Ok(found.fault.is_none())
+}
+
+/// What the gateway has put aside when it started.
+fn set_aside(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_aside = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("set-aside-"))
+    };
+    entries.filter(is_aside).collect()
 }
 
 fn tell(found: &Verification, json: bool) {
@@ -233,7 +247,7 @@ fn check_proof(key: &str, file: &Path, json: bool) -> Result<bool, String> {
         serde_json::from_str(&read(file)?).map_err(|error| format!("{}: {error}", file.display()))?;
     match proof.check(&key_of(key)?) {
         Ok((record, checkpoint)) if json => {
-            println!("{:#}", json!({"record": record, "signed_at": checkpoint.time}))
+            println!("{:#}", json!({"record": record, "signed_at": checkpoint.time}));
         }
         Ok((record, checkpoint)) => {
             println!("proven: record {} was in the trail at {}", record.seq, checkpoint.time);

@@ -88,6 +88,9 @@ pub struct TokenArgs {
 enum TokenOrder {
     /// Issue a token and print it, once
     Issue {
+        /// Print its id and expiry too, as JSON
+        #[arg(long)]
+        json: bool,
         /// What it is for
         name: String,
         /// What it may do
@@ -201,7 +204,7 @@ fn row_of_account(account: &Account) -> serde_json::Value {
 /// Carries an order about tokens out.
 pub fn token(args: &TokenArgs) -> ExitCode {
     tell(match &args.order {
-        TokenOrder::Issue { name, role, expires, place } => place.open().and_then(|opened| {
+        TokenOrder::Issue { json, name, role, expires, place } => place.open().and_then(|opened| {
             let secret = Secret::generate(Use::Token).map_err(|error| error.to_string())?;
             let lasts = i64::try_from(expires.as_micros()).unwrap_or(i64::MAX);
             let expires = Timestamp::from_micros(Timestamp::now().as_micros().saturating_add(lasts));
@@ -211,7 +214,7 @@ pub fn token(args: &TokenArgs) -> ExitCode {
             let row = serde_json::json!({
                 "id": token.id, "token": secret.reveal(), "role": role, "expires": expires,
             });
-            Ok(format!("{row:#}"))
+            Ok(if *json { format!("{row:#}") } else { secret.reveal().to_owned() })
         }),
         TokenOrder::Revoke { id, place } => {
             place.open().and_then(|opened| opened.change(|book| book.revoke(id)).map(|()| String::new()))

@@ -239,7 +239,7 @@ fn the_command_line_manages_accounts_and_tokens_of_a_running_gateway() {
     let url = format!("{}/api/auth/login", gateway.url);
     until_true("ann to log in", || ask_as(None, "POST", &url, &login).status == 200);
     assert!(run(&["user", "list"]).1.contains("\"ann\""));
-    let issued = run(&["token", "issue", "scada", "--role", "viewer", "--expires", "1h"]);
+    let issued = run(&["token", "issue", "--json", "scada", "--role", "viewer", "--expires", "1h"]);
     let issued: Value = serde_json::from_str(&issued.1).unwrap();
     let devices = format!("{}/api/devices", gateway.url);
     let status = || ask_as(issued["token"].as_str(), "GET", &devices, &Value::Null).status;

@@ -153,7 +153,8 @@ fn a_certificate_is_renewed_when_two_thirds_of_its_life_are_over() {
     });
     assert!(row["days_left"].as_i64() > Some(80), "{row:#}");
     assert_eq!(row["fingerprint"], renewed["detail"]["fingerprint"]);
-    let fingerprint: String = shown(&gateway, &authority).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = shown(&gateway, &authority);
+    let fingerprint = digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     assert_eq!(row["fingerprint"], fingerprint);
     let bearer = format!("authorization: Bearer {TOKEN}");
     let metrics = authority.curl(&format!("{}/metrics", gateway.url), &["-H", &bearer]).stdout;

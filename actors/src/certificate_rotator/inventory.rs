@@ -91,9 +91,8 @@ impl CertificateRow {
     /// How urgent it is: at 30, 7 and 1 days, and when the file can't be read.
     pub(super) fn severity(&self) -> Option<Severity> {
         match self.days_left {
-            None => Some(Severity::Error),
             Some(..1) => Some(Severity::Critical),
-            Some(1..7) => Some(Severity::Error),
+            None | Some(1..7) => Some(Severity::Error),
             Some(7..30) => Some(Severity::Warning),
             Some(_) => None,
         }

@@ -37,10 +37,10 @@ pub(super) fn renew(
     let name = issuer.name.as_ref().or(shown.common_name.as_ref());
     let name = name.ok_or("the certificate has no common name; give security.certificates.issuer.name")?;
     let mut folder = Folder::open(&issuer.folder).map_err(|error| error.to_string())?;
-    let issued = folder.renew(name, None, &KeySource::default()).map_err(|error| error.to_string())?;
-    let key = issued.key.ok_or("its key wasn't made in the folder; renew it by hand")?;
+    let fresh = folder.renew(name, None, &KeySource::default()).map_err(|error| error.to_string())?;
+    let key = fresh.key.ok_or("its key wasn't made in the folder; renew it by hand")?;
     replace(&key, &settings.key, 0o600)?;
-    replace(&issued.certificate, &settings.certificate, 0o644)?;
+    replace(&fresh.certificate, &settings.certificate, 0o644)?;
     let facts = certificate_facts(&settings.certificate).map_err(|error| error.to_string())?;
     facts.into_iter().next().ok_or_else(|| "the renewed file holds no certificate".to_owned())
 }
